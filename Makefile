@@ -1,0 +1,30 @@
+# uio_msix: the patch series and what tests it. 'make help' lists all of it.
+
+export KERNEL SUBMITTER SIGNOFF V JOBS
+
+help:
+	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
+	@echo 'make check     all tests: the above, and that patches/ and the view agree,'
+	@echo '               checkpatch, the example of the documentation, shellcheck'
+	@echo 'make tree      the kernel git tree to work in, the series as two commits'
+	@echo 'make patches   write patches/ and the view from that tree'
+	@echo 'make clean     remove what was generated here (out/)'
+	@echo 'make distclean remove the cache as well'
+	@echo
+	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
+	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
+	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
+	@echo '               theirs; with V=N as version N, with SIGNOFF=1 signed off'
+	@echo
+	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
+
+run check tree patches:
+	@scripts/$@.sh
+
+clean:
+	rm -rf out
+
+distclean: clean
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
+
+.PHONY: help run check tree patches clean distclean

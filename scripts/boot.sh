@@ -1,0 +1,116 @@
+#!/bin/bash
+# Boot a built kernel in QEMU on a machine with real (emulated) PCI devices.
+#
+# Needs:  QEMU 8.0 or newer, for igb; installs it
+# Makes:  the guest's output and its kernel's log in LOGDIR
+# Prints: what the guest says; exit code 1 if it does not say that it is done,
+#         or if its kernel reports what it did not report without the series
+# Usage:  boot.sh BUILD baseline|devices|unplug|iommu LOGDIR, baseline first
+. "$(dirname "$0")/lib.sh"
+
+build=$1 what=$2 logs=$3
+console=$logs/$what-console.log
+limit=${BOOT_TIMEOUT:-900}
+
+qemu="qemu-system-x86_64"
+has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
+has_igb || {
+	# shellcheck disable=SC1091
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	case $codename in
+	bookworm) install_packages bookworm-backports qemu-system-x86 ;;
+	*) install_packages "" qemu-system-x86 ;;
+	esac
+	has_igb || die "$("$qemu" --version | head -n 1) has no igb device: 8.0 or newer is needed"
+}
+
+# KVM is worth it only where a guest really boots with it: on some hosts
+# /dev/kvm exists and a stock kernel hangs. Asked once for this cache.
+accel() {
+	local probe=$CACHE/accel
+	if [ ! -f "$probe" ]; then
+		if [ -w /dev/kvm ] && timeout 20 "$qemu" -accel kvm -M q35 -cpu host -m 512 \
+			-display none -no-reboot -kernel "$build/arch/x86/boot/bzImage" \
+			-initrd "$build/guest/initramfs" -append "guest=none panic=-1" \
+			-serial null -serial stdio </dev/null 2>/dev/null | grep -q 'guest: done'
+		then
+			echo "kvm -cpu host"
+		else
+			echo "tcg,thread=multi -cpu max"
+		fi >"$probe.tmp"
+		mv "$probe.tmp" "$probe"
+	fi
+	cat "$probe"
+}
+
+mkdir -p "$logs"
+sock=$(mktemp -d)
+trap 'rm -rf "$sock"' EXIT
+
+machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot)
+[ "$what" != iommu ] ||
+	machine+=(-device intel-iommu,intremap=on,caching-mode=off)
+# Port 4 stays empty: it is the bridge to be refused.
+for port in 1 2 3 4; do
+	machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port")
+done
+machine+=(
+	# Else QEMU unplugs by ACPI what is behind a root port.
+	-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
+	-device igb,bus=rp1,romfile=
+	-device nvme-subsys,id=ss
+	-device nvme,bus=rp2,serial=uio,subsys=ss,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=7
+	-device igb,bus=rp3,id=pulled,romfile=
+	-device e1000e,romfile=
+	-device rocker
+	-device vmxnet3,romfile=
+	-device virtio-rng-pci,disable-legacy=on
+	-object memory-backend-ram,id=shm,size=1M,share=on
+	-device ivshmem-plain,memdev=shm
+	-device virtio-serial-pci
+	-chardev "socket,id=hmp,path=$sock/hmp,server=on,wait=off"
+	-mon chardev=hmp,mode=readline
+	-chardev "socket,id=monitor,path=$sock/hmp"
+	-device virtserialport,chardev=monitor,name=monitor
+)
+
+# shellcheck disable=SC2046 # two words
+timeout -k 5 "$limit" "$qemu" -accel $(accel) "${machine[@]}" \
+	-kernel "$build/arch/x86/boot/bzImage" -initrd "$build/guest/initramfs" \
+	-append "console=ttyS0 loglevel=8 panic=-1 panic_on_oops=1 guest=$what" \
+	-serial "file:$console" -serial stdio </dev/null 2>"$logs/$what-qemu.log" |
+	tee "$logs/$what.log" || :
+
+tr -d '\r' <"$logs/$what.log" | grep -qx 'guest: done' ||
+	die "the guest did not finish in $limit s: $(tail -n 1 "$logs/$what-qemu.log" "$console" 2>/dev/null | tail -n 1); log: $console"
+
+# What a debug kernel reports, a line each without addresses.
+reports() {
+	awk '
+		/WARNING: |BUG: |INFO: (possible|task|rcu)|UBSAN: |KASAN: |KCSAN: |Oops|general protection|unreferenced object/ {
+			if (report) print report
+			report = $0
+			locks = 0
+			if (match($0, /[a-z0-9_\/-]+\.[ch]:[0-9]+/))
+				report = "WARNING: " substr($0, RSTART, RLENGTH)
+			if (/lock/) locks = 2
+			if (!locks) { print report; report = "" }
+			next
+		}
+		locks && /, at: / {
+			sub(/^.*\(/, "(")
+			sub(/\+0x.*/, "")
+			report = report " " $0
+			if (!--locks) { print report; report = "" }
+		}
+		END { if (report) print report }' "$1" | sort -u
+}
+
+# The same steps without the series are the baseline.
+if [ "$what" = baseline ]; then
+	reports "$console" >"$logs/baseline.reports"
+	sed 's/^/reported without uio_msix too: /' "$logs/baseline.reports"
+	exit
+fi
+new=$(reports "$console" | grep -vxF -f "$logs/baseline.reports" || :)
+[ -z "$new" ] || die "the kernel reports: ${new%%$'\n'*}; log: $console"

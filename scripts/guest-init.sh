@@ -1,0 +1,95 @@
+#!/bin/busybox sh
+# shellcheck shell=dash
+# What the guest runs: brings up the devices, runs the selftests on each, and
+# says how it went on the second serial line. The first has the kernel's log.
+#
+# Needs:  the initramfs that build.sh makes, the machine that boot.sh starts
+# Prints: KTAP; last "guest: done", without which the run has failed
+
+/bin/busybox mkdir -p /usr/bin /sbin
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/
+mount -t devtmpfs none /dev
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t debugfs none /sys/kernel/debug
+mount -t securityfs none /sys/kernel/security
+ln -s /proc/self/fd /dev/fd
+ln -s fd/1 /dev/stdout
+exec </dev/null >/dev/ttyS1 2>&1
+stty -opost 2>/dev/null
+
+what=$(sed -n 's/.*guest=\([a-z]*\).*/\1/p' /proc/cmdline)
+case $what in
+none|baseline) ;;
+*) insmod /modules/uio_msix.ko || echo "not ok: insmod" ;;
+esac
+
+# The QEMU monitor is at the other end of a virtio port.
+for name in /sys/class/virtio-ports/*/name; do
+	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
+		monitor=/dev/$(basename "$(dirname "$name")")
+done
+
+# device NTH VENDOR:DEVICE prints the address of the nth such device.
+device() {
+	for dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$dev/vendor"):$(cat "$dev/device")" != "0x${2%:*}:0x${2#*:}" ] ||
+			basename "$dev"
+	done | sed -n "$1p"
+}
+
+# run NAME ADDRESS [VARIABLE=VALUE...]: the kernel's own runner, on one device.
+run() {
+	name=$1 address=$2
+	shift 2
+	echo "guest: device $name $address"
+	if [ -z "$address" ]; then
+		echo "not ok: $name is not there"
+	else
+		env UIO_MSIX_DEV="$address" "$@" /kselftest/run_kselftest.sh -c uio
+	fi
+}
+
+pf=$(device 1 8086:10c9)
+pulled=$(device 2 8086:10c9)
+export UIO_MSIX_BRIDGE UIO_MSIX_NO_MSIX
+UIO_MSIX_BRIDGE=$(device 4 1b36:000c)
+UIO_MSIX_NO_MSIX=$(device 1 1af4:1110)
+
+case $what in
+baseline)
+	# What the tests do to the rest of the kernel, without uio_msix.
+	echo 1 >/sys/bus/pci/devices/"$pf"/sriov_numvfs
+	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
+	echo "device_del pulled" >"$monitor"
+	i=0
+	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt 20 ]; do
+		sleep 1
+	done
+	[ ! -e "/sys/bus/pci/devices/$pulled" ] || echo "not ok: unplug"
+	;;
+devices)
+	run igb "$pf"
+	run e1000e "$(device 1 8086:10d3)"
+	run rocker "$(device 1 1b36:0006)"
+	run nvme "$(device 1 1b36:0010)"
+	run vmxnet3 "$(device 1 15ad:07b0)"
+	run virtio-rng "$(device 1 1af4:1044)"
+
+	# The VFs' interrupts arrive once the PF is up.
+	echo 2 >/sys/bus/pci/devices/"$pf"/sriov_numvfs
+	ip link set "$(ls /sys/bus/pci/devices/"$pf"/net)" up
+	run igb-vf "$(device 1 8086:10ca)"
+
+	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
+	;;
+unplug)
+	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="echo device_del pulled >$monitor"
+	;;
+iommu)
+	run igb-iommu "$pf"
+	;;
+esac
+echo "guest: done"
+reboot -f

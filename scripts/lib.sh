@@ -1,0 +1,147 @@
+# shellcheck shell=bash
+# Common to all scripts: where things are, messages, packages.
+# Needs: bash, and apt on a Debian-like system. Makes: the cache folder.
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/uio_msix
+# The kernel series that the patches are based on.
+# shellcheck disable=SC2034
+BASE=7.3
+JOBS=${JOBS:-$(nproc)}
+export START=${START:-$(date +%s)}
+# shellcheck disable=SC2034
+SERIES=("$TOP"/patches/000[12]-*.patch)
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Begin a stage of the main job, with the time since the start.
+stage() {
+	printf '[%3d s] %s\n' $(($(date +%s) - START)) "$*"
+}
+
+# Show how far a command is, from the lines it prints: a counter of those that
+# match PATTERN, rewritten in place on a terminal and seldom elsewhere.
+progress() {	# PATTERN UNIT [TOTAL]
+	awk -v pattern="$1" -v unit="$2" -v total="${3:-0}" \
+	    -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
+		$0 ~ pattern {
+			n++
+			if (n % (tty ? 10 : 500)) next
+			done = total > n ? sprintf(" (%d%%)", 100 * n / total) : ""
+			printf "%s        %d %s%s%s", tty ? "\r" : "", n, unit, done, tty ? "" : "\n"
+			fflush()
+		}
+		END { if (tty && n) print "" }'
+}
+
+# root runs a command as root, which only the installation of packages needs.
+root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo -E "$@"
+	else
+		die "packages must be installed: run as root, or install sudo"
+	fi
+}
+
+# The archive that this machine gets its Debian packages from. Its sources name
+# it; of the suites there, neither updates nor other vendors count.
+archive() {
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
+		'Created-By: Packages' |
+		awk '$2 ~ /^((old)*stable|testing|unstable|sid|bookworm|trixie|forky|duke)$/ { print $1; exit }'
+}
+
+# A private apt configuration NAME that adds SUITEs of the same archive to
+# EXTRA, a file of further sources. Sets APT_CONFIG for the commands after it.
+apt_private() {	# NAME EXTRA SUITE...
+	local dir=$CACHE/apt/$1 extra=$2 uri key='' suite
+	shift 2
+	uri=$(archive)
+	[ -n "$uri" ] || die "no Debian archive among the package sources of this machine"
+	[ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+		key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	{
+		cat "$extra"
+		for suite; do echo "deb $key$uri $suite main"; done
+	} >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-EOF
+		Dir::Etc::SourceList "$dir/sources.list";
+		Dir::State::Lists "$dir/lists";
+		Dir::Cache "$dir/cache";
+		APT::Sandbox::User "root";
+		APT::Update::Error-Mode "any";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+	EOF
+	[ "$extra" != /dev/null ] ||
+		echo 'Dir::Etc::SourceParts "-";' >>"$dir/apt.conf"
+	export APT_CONFIG=$dir/apt.conf
+}
+
+apt_update() {
+	local log=$CACHE/apt/update.log
+	apt-get update >"$log" 2>&1 ||
+		die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
+}
+
+# Install those of PACKAGEs that are missing.
+packages() {
+	local missing=() p
+	for p; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null |
+			grep -q ' installed$' || missing+=("$p")
+	done
+	[ ${#missing[@]} = 0 ] || install_packages "" "${missing[@]}"
+}
+
+# Install PACKAGEs, from SUITE of the machine's archive where it is given.
+install_packages() {	# SUITE PACKAGE...
+	local suite=$1 log=$CACHE/apt/install.log sources=$CACHE/apt/sources.list
+	local add=()
+	shift
+	stage "install packages: $*"
+	mkdir -p "$CACHE/apt"
+	cat /etc/apt/sources.list >"$sources" 2>/dev/null || : >"$sources"
+	[ -z "$suite" ] || apt_has_suite "$suite" || add=("$suite")
+	(
+		apt_private system "$sources" "${add[@]}"
+		export DEBIAN_FRONTEND=noninteractive
+		root apt-get update >"$log" 2>&1 &&
+			root apt-get install -y --no-install-recommends \
+				${suite:+-t "$suite"} "$@" >>"$log" 2>&1 </dev/null
+	) || die "cannot install $*: $(grep -m 1 '^E:' "$log" || tail -n 1 "$log")"
+}
+
+apt_has_suite() {
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' |
+		grep -qx "$1"
+}
+
+# Fail unless so many gigabytes are free for the cache.
+disk() {
+	local free
+	mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+	free=$(df --output=avail -BG "$CACHE" | tr -dc '0-9\n' | tail -n 1)
+	[ "$free" -ge "$1" ] ||
+		die "not enough disk: $free GB free for $CACHE, $1 GB needed"
+}
+
+# The text of the cover letter in FILE as a branch description: subject, body.
+cover_text() {	# FILE
+	awk '
+		!body && /^Subject: / { sub(/^Subject: \[[^]]*\] /, ""); subject = $0; folded = 1; next }
+		!body && folded && /^ / { subject = subject $0; next }
+		!body { folded = 0 }
+		!body && !NF { body = 1; print subject; print ""; next }
+		body && / \([0-9]+\):$/ { exit }
+		body { print }' "$1"
+}

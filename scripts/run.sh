@@ -1,0 +1,50 @@
+#!/bin/bash
+# The main job: a kernel with the series, booted in QEMU with real (emulated)
+# PCI devices, and the kselftests there.
+#
+# Needs:  what tree.sh, build.sh and boot.sh need
+# Makes:  out/run: logs, and "summary" with the counts of the tests
+# Prints: stages, the tests' KTAP as it comes, a table, "run: N passed, ..."
+# Usage:  [KERNEL=DIR] run.sh
+. "$(dirname "$0")/lib.sh"
+
+logs=$TOP/out/run
+rm -rf "$logs"
+mkdir -p "$logs"
+
+tree=$("$TOP/scripts/tree.sh")
+build=$CACHE/build-$(basename "$tree")
+"$TOP/scripts/build.sh" "$tree" "$build"
+
+failed=0
+for what in baseline devices unplug iommu; do
+	stage "boot: $what"
+	"$TOP/scripts/boot.sh" "$build" "$what" "$logs" || failed=1
+done
+
+# The table: a line per device. A test that no device could run has not run.
+stage "results ($(git -C "$tree" log -1 --format=%s base), log: $logs)"
+cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" '
+	/^guest: device / { name = $3; order[++devices] = name }
+	/^not ok: / { print; broken++ }
+	/^# (not )?ok [0-9]+ / {
+		test = $0
+		sub(/^# (not )?ok [0-9]+ /, "", test)
+		sub(/ # SKIP.*/, "", test)
+		tests[test]
+		if (/^# not ok/) { fail[name]++; fails++; print name ": FAILED " test }
+		else if (/# SKIP/) { skip[name]++; skips++ }
+		else { pass[name]++; passes++; ran[test] }
+	}
+	END {
+		for (test in tests) if (!(test in ran)) {
+			print "NOT RUN on any device: " test
+			broken++
+		}
+		for (i = 1; i <= devices; i++)
+			printf "%-16s %3d passed %3d failed %3d skipped\n", order[i],
+				pass[order[i]], fail[order[i]], skip[order[i]]
+		if (!passes) { print "no test ran"; broken++ }
+		printf "run: %d passed, %d failed, %d skipped\n", passes, fails + broken, skips
+		exit fails + broken > 0
+	}' | tee "$logs/summary"

@@ -1,0 +1,133 @@
+#!/bin/bash
+# Prepare the kernel git tree with the series applied, and print its path last.
+#
+# Needs:  the package archive, once; 6 GB of disk
+# Makes:  a git tree in the cache: the kernel as Debian has it (tag "base"), and
+#         the series as two commits on branch "series"
+# Usage:  tree.sh             the kernel that the series is based on
+#         KERNEL=DIR tree.sh  a copy of the user's own tree; DIR is not touched
+. "$(dirname "$0")/lib.sh"
+
+export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
+export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
+
+# The package with the kernel source, and where: the version that the series is
+# based on from the first suite that has it, else the newest of all.
+fetch() {	# DIR: leaves one .deb there
+	local suites=(stable-backports testing unstable experimental) name
+	apt_private kernel /dev/null "${suites[@]}"
+	apt_update
+	name=linux-source-$BASE
+	if ! apt-cache show "$name" >/dev/null 2>&1; then
+		name=$(apt-cache pkgnames linux-source- |
+			grep -x 'linux-source-[0-9.]*' | sort -V | tail -n 1)
+		[ -n "$name" ] || die "the archive has no linux-source package"
+		say "the archive no longer has linux-source-$BASE: taking $name"
+	fi
+	stage "download $name"
+	(cd "$1" && apt-get download "$name") >"$CACHE/apt/download.log" 2>&1 ||
+		die "cannot download $name: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+}
+
+# A git tree at $1 with one commit, tagged base, from what is there.
+git_base() {
+	stage "make it a git tree"
+	git -C "$1" init -q -b series
+	# Debian's .gitignore ignores everything at the top.
+	git -C "$1" add -A -f
+	git -C "$1" -c gc.auto=0 commit -q -m "$2"
+	git -C "$1" tag base
+}
+
+fetched_tree() {
+	local tmp=$CACHE/tmp.kernel deb
+	tree=$CACHE/linux
+	[ ! -e "$tree" ] || return 0
+
+	disk 6
+	packages git xz-utils
+	rm -rf "$tmp"
+	mkdir -p "$tmp/deb" "$tmp/linux"
+	fetch "$tmp/deb"
+	deb=$(echo "$tmp"/deb/*.deb)
+	stage "unpack $(basename "$deb")"
+	dpkg-deb --fsys-tarfile "$deb" |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+		tar -xJv -C "$tmp/linux" --strip-components=1 |
+		progress . files 95000
+	git_base "$tmp/linux" "Linux $(make -s -C "$tmp/linux" kernelversion) ($(basename "$deb" .deb))"
+	mv "$tmp/linux" "$tree"
+	rm -rf "$tmp"
+}
+
+# The user's tree as of its HEAD, or as it is if it is not a git tree.
+user_tree() {
+	local from tmp=$CACHE/tmp.user
+	from=$(cd "$KERNEL" 2>/dev/null && pwd -P) || die "KERNEL=$KERNEL: no such folder"
+	[ -f "$from/MAINTAINERS" ] && [ -f "$from/Kbuild" ] ||
+		die "KERNEL=$KERNEL: not a kernel source tree"
+	tree=$CACHE/user-$(printf %s "$from" | sha256sum | cut -c 1-12)
+	packages git
+	rm -rf "$tmp"
+	if [ -e "$from/.git" ]; then
+		[ -z "$(git -C "$from" status --porcelain -uno)" ] ||
+			say "note: changes in $from that are not committed are left out"
+		if [ ! -e "$tree" ]; then
+			disk 6
+			stage "copy $from"
+			git clone -q --shared --no-checkout "$from" "$tmp"
+			mv "$tmp" "$tree"
+		fi
+		git -C "$tree" fetch -q "$from" HEAD
+		[ "$(git -C "$tree" rev-parse -q --verify base)" != \
+		  "$(git -C "$tree" rev-parse FETCH_HEAD)" ] || return 0
+		git -C "$tree" tag -f base FETCH_HEAD >/dev/null
+		git -C "$tree" checkout -q -f -B series base
+		rm -f "$tree/.git/uio_msix"
+	elif [ ! -e "$tree" ]; then
+		disk 6
+		stage "copy $from"
+		cp -a "$from" "$tmp"
+		make -s -C "$tmp" mrproper
+		git_base "$tmp" "$from"
+		mv "$tmp" "$tree"
+	fi
+}
+
+# Have the series in $tree, unless the tree is ahead of patches/: the file
+# .git/uio_msix says which patches became which commit.
+apply() {
+	local want hash='' commit='' log=$CACHE/am.log
+	want=$(cat "$TOP"/patches/*.patch | sha256sum | cut -d ' ' -f 1)
+	[ ! -f "$tree/.git/uio_msix" ] || read -r hash commit <"$tree/.git/uio_msix"
+	if [ "$hash" = "$want" ]; then
+		[ "$commit" = "$(git -C "$tree" rev-parse HEAD)" ] &&
+			[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
+			say "note: the tree has changes that patches/ has not ('make patches' takes them over)"
+		return
+	fi
+	if [ -n "$commit" ] && { [ "$commit" != "$(git -C "$tree" rev-parse HEAD)" ] ||
+	   [ -n "$(git -C "$tree" status --porcelain -uno)" ]; }; then
+		die "patches/ changed, and so did $tree: 'make patches' keeps the tree's, 'git -C $tree reset --hard $commit' the other"
+	fi
+	git -C "$tree" am -q --abort >/dev/null 2>&1 || :
+	git -C "$tree" reset -q --hard base
+	if [ -e "$tree/drivers/uio/uio_msix.c" ]; then
+		stage "the series is in the tree already"
+	else
+		stage "apply the series with git am"
+		if ! git -C "$tree" am -q "${SERIES[@]}" >"$log" 2>&1; then
+			git -C "$tree" am -q --abort >/dev/null 2>&1 || :
+			die "the patches do not apply to $(git -C "$tree" log -1 --format=%s base): $(grep -m 1 '^error:' "$log")"
+		fi
+	fi
+	# The text of the cover letter, for format-patch to put it back.
+	git -C "$tree" config branch.series.description "$(cover_text "$TOP/patches/0000-cover-letter.patch")"
+	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
+}
+
+# The stages go to the terminal, the path alone to stdout.
+exec 3>&1 >&2
+if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
+apply
+printf '%s\n' "$tree" >&3
