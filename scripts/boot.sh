@@ -77,7 +77,7 @@ machine+=(
 # shellcheck disable=SC2046 # two words
 timeout -k 5 "$limit" "$qemu" -accel $(accel) "${machine[@]}" \
 	-kernel "$build/arch/x86/boot/bzImage" -initrd "$build/guest/initramfs" \
-	-append "console=ttyS0 loglevel=8 panic=-1 panic_on_oops=1 guest=$what" \
+	-append "console=ttyS0 loglevel=8 panic=-1 oops=panic intel_iommu=on guest=$what" \
 	-serial "file:$console" -serial stdio </dev/null 2>"$logs/$what-qemu.log" |
 	tee "$logs/$what.log" || :
 

@@ -88,6 +88,10 @@ unplug)
 	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="echo device_del pulled >$monitor"
 	;;
 iommu)
+	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
+	DMA*) ;;
+	*) echo "not ok: no IOMMU translates for $pf" ;;
+	esac
 	run igb-iommu "$pf"
 	;;
 esac
