@@ -5,7 +5,7 @@ export KERNEL SUBMITTER SIGNOFF V JOBS
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
 	@echo 'make check     all tests: the above, and that patches/ and the view agree,'
-	@echo '               checkpatch, the example of the documentation, shellcheck'
+	@echo '               checkpatch, shellcheck'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'

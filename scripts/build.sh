@@ -9,17 +9,8 @@
 tree=$1 build=$2
 log=$build.log
 
-packages gcc libc6-dev make flex bison bc libelf-dev libssl-dev perl python3 \
+packages gcc libc6-dev make flex bison bc libelf-dev libssl-dev openssl perl python3 \
 	rsync cpio kmod xz-utils busybox-static
-
-# make, with its lines counted; the log has them all.
-build_make() {	# WHAT TOTAL ARGUMENT...
-	local what=$1 total=$2
-	shift 2
-	make -C "$tree" O="$build" -j "$JOBS" "$@" 2>&1 | tee -a "$log" |
-		progress '^ +(CC|AS|LD|AR)( \[M\])? ' steps "$total" ||
-		die "cannot build $what: $(grep -m 1 -E '(error|Error):? ' "$log" || tail -n 1 "$log"); log: $log"
-}
 
 # The config: fragments on top of allnoconfig, and every line of them must take.
 configure() {
@@ -36,6 +27,14 @@ configure() {
 	cat "${fragments[@]}" >"$build/guest/fragments"
 }
 
+# The program in the documentation, as it stands there.
+example() {
+	local rst=$tree/Documentation/driver-api/uio-msix.rst c=$build/guest/example.c
+	sed -n '/^  #include <err.h>/,/^[^ ]/ { /^  \|^$/ s/^  //p }' "$rst" >"$c"
+	gcc -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-result -O2 -static \
+		-isystem "$build/usr/include" -o "$build/guest/root/example" "$c"
+}
+
 initramfs() {
 	local root=$build/guest/root
 	rm -rf "$root"
@@ -43,6 +42,8 @@ initramfs() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$TOP/scripts/guest-init.sh" "$root/init"
 	cp -r "$build/guest/kselftest" "$root/kselftest"
+	example >>"$log" 2>&1 ||
+		die "the program in the documentation does not compile; log: $log"
 	find "$build/drivers/uio" -name '*.ko' -exec cp -t "$root/modules" {} +
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"
@@ -53,9 +54,12 @@ mkdir -p "$build/guest"
 : >"$log"
 configure
 stage "build $(make -s -C "$tree" kernelversion) (log: $log)"
-build_make "the kernel" 1900 bzImage modules
+make -C "$tree" O="$build" -j "$JOBS" bzImage modules 2>&1 | tee -a "$log" |
+	progress '^ +(CC|AS|LD|AR)( \[M\])? ' steps 1950 ||
+	die "cannot build the kernel: $(grep -m 1 -E '(error|Error):? ' "$log" || tail -n 1 "$log"); log: $log"
 stage "build the selftests"
-build_make "the kernel headers" 0 headers
+make -C "$tree" O="$build" headers >>"$log" 2>&1 ||
+	die "cannot build the kernel headers; log: $log"
 rm -rf "$build/guest/kselftest"
 make -C "$tree/tools/testing/selftests" O="$build" TARGETS=uio LDFLAGS=-static \
 	INSTALL_PATH="$build/guest/kselftest" install >>"$log" 2>&1 ||

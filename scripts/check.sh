@@ -49,15 +49,6 @@ check_checkpatch() {
 		--ignore MISSING_SIGN_OFF --show-types "${SERIES[@]}"
 }
 
-# The program in the documentation compiles.
-check_example() {
-	local rst=$TOP/Documentation/driver-api/uio-msix.rst
-	packages gcc libc6-dev
-	sed -n '/^  #include <err.h>/,/^[^ ]/ { /^  \|^$/ s/^  //p }' "$rst" >"$logs/example.c"
-	gcc -Wall -Wextra -Wno-sign-compare -Wno-unused-result -O2 \
-		-I "$TOP/include/uapi" -o "$logs/example" "$logs/example.c"
-}
-
 check_shellcheck() {
 	packages shellcheck
 	(cd "$TOP" && shellcheck -x scripts/*.sh .ci/run)
@@ -94,7 +85,7 @@ check() {
 }
 
 checks=("$@")
-[ $# -gt 0 ] || checks=(tree view checkpatch example shellcheck run)
+[ $# -gt 0 ] || checks=(tree view checkpatch shellcheck run)
 for name in "${checks[@]}"; do
 	declare -F "check_$name" >/dev/null || die "no check named $name"
 	check "$name"

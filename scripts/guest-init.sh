@@ -51,6 +51,28 @@ run() {
 	fi
 }
 
+# The program in the documentation, until its device is unbound.
+example() {
+	dev=/sys/bus/pci/devices/$1
+	echo "guest: device example $1"
+	echo uio_msix >"$dev/driver_override"
+	echo "$1" >/sys/bus/pci/drivers/uio_msix/bind
+	/example /dev/"$(ls "$dev/uio")" >/tmp/example 2>&1 &
+	sleep 2
+	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
+	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	sleep 1
+	echo "$1" >/sys/bus/pci/drivers/uio_msix/unbind
+	wait
+	echo >"$dev/driver_override"
+	sed 's/^/# /' /tmp/example
+	if grep -q '^vector 1: 1$' /tmp/example && grep -q 'is gone$' /tmp/example; then
+		echo "# ok 1 example"
+	else
+		echo "# not ok 1 example"
+	fi
+}
+
 pf=$(device 1 8086:10c9)
 pulled=$(device 2 8086:10c9)
 export UIO_MSIX_BRIDGE UIO_MSIX_NO_MSIX
@@ -76,6 +98,8 @@ devices)
 	run nvme "$(device 1 1b36:0010)"
 	run vmxnet3 "$(device 1 15ad:07b0)"
 	run virtio-rng "$(device 1 1af4:1044)"
+
+	example "$(device 1 1b36:0006)"
 
 	# The VFs' interrupts arrive once the PF is up.
 	echo 2 >/sys/bus/pci/devices/"$pf"/sriov_numvfs

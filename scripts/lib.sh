@@ -24,15 +24,14 @@ stage() {
 }
 
 # Show how far a command is, from the lines it prints: a counter of those that
-# match PATTERN, rewritten in place on a terminal and seldom elsewhere.
-progress() {	# PATTERN UNIT [TOTAL]
-	awk -v pattern="$1" -v unit="$2" -v total="${3:-0}" \
+# match PATTERN, of about TOTAL; in place on a terminal, ten times elsewhere.
+progress() {	# PATTERN UNIT TOTAL
+	awk -v pattern="$1" -v unit="$2" -v total="$3" \
 	    -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
 		$0 ~ pattern {
-			n++
-			if (n % (tty ? 10 : 500)) next
-			done = total > n ? sprintf(" (%d%%)", 100 * n / total) : ""
-			printf "%s        %d %s%s%s", tty ? "\r" : "", n, unit, done, tty ? "" : "\n"
+			if (++n % int(total / (tty ? 200 : 10) + 1)) next
+			printf "%s        %d %s (%d%%)%s", tty ? "\r" : "", n, unit,
+				n < total ? 100 * n / total : 99, tty ? "" : "\n"
 			fflush()
 		}
 		END { if (tty && n) print "" }'
@@ -49,29 +48,36 @@ root() {
 	fi
 }
 
-# The archive that this machine gets its Debian packages from. Its sources name
-# it; of the suites there, neither updates nor other vendors count.
+# The address of the archive that this machine gets its Debian packages from.
+# apt names it for sources whose lists are there; a bare machine may have none.
 archive() {
+	local uri
+	uri=$(archive_of_sources)
+	if [ -z "$uri" ]; then
+		apt_private archive with_sources ''
+		apt_update
+		uri=$(archive_of_sources)
+	fi
+	[ -n "$uri" ] || die "no Debian archive among the package sources of this machine"
+	echo "$uri"
+}
+
+# Updates, security and other vendors do not count.
+archive_of_sources() {
 	# shellcheck disable=SC2016 # apt's own variables
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
 		'Created-By: Packages' |
 		awk '$2 ~ /^((old)*stable|testing|unstable|sid|bookworm|trixie|forky|duke)$/ { print $1; exit }'
 }
 
-# A private apt configuration NAME that adds SUITEs of the same archive to
-# EXTRA, a file of further sources. Sets APT_CONFIG for the commands after it.
-apt_private() {	# NAME EXTRA SUITE...
-	local dir=$CACHE/apt/$1 extra=$2 uri key='' suite
-	shift 2
-	uri=$(archive)
-	[ -n "$uri" ] || die "no Debian archive among the package sources of this machine"
+# Set APT_CONFIG to a private configuration NAME: with the sources of this
+# machine or without, and with SUITEs of the archive at URI.
+apt_private() {	# NAME with_sources|no_sources URI SUITE...
+	local dir=$CACHE/apt/$1 sources=$2 uri=$3 key='' suite
+	shift 3
 	[ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
 		key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
-	{
-		cat "$extra"
-		for suite; do echo "deb $key$uri $suite main"; done
-	} >"$dir/sources.list"
 	cat >"$dir/apt.conf" <<-EOF
 		Dir::Etc::SourceList "$dir/sources.list";
 		Dir::State::Lists "$dir/lists";
@@ -81,14 +87,20 @@ apt_private() {	# NAME EXTRA SUITE...
 		Acquire::Languages "none";
 		Acquire::Retries "3";
 	EOF
-	[ "$extra" != /dev/null ] ||
+	if [ "$sources" = with_sources ]; then
+		cat /etc/apt/sources.list 2>/dev/null || :
+	else
 		echo 'Dir::Etc::SourceParts "-";' >>"$dir/apt.conf"
+	fi >"$dir/sources.list"
+	for suite; do
+		echo "deb $key$uri $suite main" >>"$dir/sources.list"
+	done
 	export APT_CONFIG=$dir/apt.conf
 }
 
 apt_update() {
 	local log=$CACHE/apt/update.log
-	apt-get update >"$log" 2>&1 ||
+	"$@" apt-get update >"$log" 2>&1 ||
 		die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
 }
 
@@ -104,26 +116,26 @@ packages() {
 
 # Install PACKAGEs, from SUITE of the machine's archive where it is given.
 install_packages() {	# SUITE PACKAGE...
-	local suite=$1 log=$CACHE/apt/install.log sources=$CACHE/apt/sources.list
-	local add=()
+	local suite=$1 log=$CACHE/apt/install.log uri
 	shift
 	stage "install packages: $*"
 	mkdir -p "$CACHE/apt"
-	cat /etc/apt/sources.list >"$sources" 2>/dev/null || : >"$sources"
-	[ -z "$suite" ] || apt_has_suite "$suite" || add=("$suite")
 	(
-		apt_private system "$sources" "${add[@]}"
-		export DEBIAN_FRONTEND=noninteractive
-		root apt-get update >"$log" 2>&1 &&
-			root apt-get install -y --no-install-recommends \
-				${suite:+-t "$suite"} "$@" >>"$log" 2>&1 </dev/null
-	) || die "cannot install $*: $(grep -m 1 '^E:' "$log" || tail -n 1 "$log")"
+		uri=$(archive)
+		apt_private system with_sources "$uri"
+		if [ -n "$suite" ] && ! apt_has_suite "$suite"; then
+			apt_private system with_sources "$uri" "$suite"
+		fi
+		apt_update root
+		DEBIAN_FRONTEND=noninteractive root apt-get install -y \
+			--no-install-recommends ${suite:+-t "$suite"} "$@" \
+			>"$log" 2>&1 </dev/null ||
+			die "cannot install $*: $(grep -m 1 '^E:' "$log" || tail -n 1 "$log")"
+	)
 }
 
 apt_has_suite() {
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' |
-		grep -qx "$1"
+	grep -rqsE "^(deb |Suites:).*\b$1\b" /etc/apt/sources.list /etc/apt/sources.list.d
 }
 
 # Fail unless so many gigabytes are free for the cache.

@@ -8,6 +8,10 @@
 # Usage:  [KERNEL=DIR] run.sh
 . "$(dirname "$0")/lib.sh"
 
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 9>"$CACHE/lock"
+flock -n 9 || die "another run uses $CACHE"
+
 logs=$TOP/out/run
 rm -rf "$logs"
 mkdir -p "$logs"

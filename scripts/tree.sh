@@ -15,7 +15,7 @@ export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
 # based on from the first suite that has it, else the newest of all.
 fetch() {	# DIR: leaves one .deb there
 	local suites=(stable-backports testing unstable experimental) name
-	apt_private kernel /dev/null "${suites[@]}"
+	apt_private kernel no_sources "$(archive)" "${suites[@]}"
 	apt_update
 	name=linux-source-$BASE
 	if ! apt-cache show "$name" >/dev/null 2>&1; then
@@ -34,8 +34,9 @@ git_base() {
 	stage "make it a git tree"
 	git -C "$1" init -q -b series
 	# Debian's .gitignore ignores everything at the top.
+	git -C "$1" config gc.auto 0
 	git -C "$1" add -A -f
-	git -C "$1" -c gc.auto=0 commit -q -m "$2"
+	git -C "$1" commit -q -m "$2"
 	git -C "$1" tag base
 }
 
@@ -54,7 +55,7 @@ fetched_tree() {
 	dpkg-deb --fsys-tarfile "$deb" |
 		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
 		tar -xJv -C "$tmp/linux" --strip-components=1 |
-		progress . files 95000
+		progress . files 102500
 	git_base "$tmp/linux" "Linux $(make -s -C "$tmp/linux" kernelversion) ($(basename "$deb" .deb))"
 	mv "$tmp/linux" "$tree"
 	rm -rf "$tmp"
@@ -110,6 +111,8 @@ apply() {
 	   [ -n "$(git -C "$tree" status --porcelain -uno)" ]; }; then
 		die "patches/ changed, and so did $tree: 'make patches' keeps the tree's, 'git -C $tree reset --hard $commit' the other"
 	fi
+	# From here on until the end, an interrupted run starts over.
+	rm -f "$tree/.git/uio_msix"
 	git -C "$tree" am -q --abort >/dev/null 2>&1 || :
 	git -C "$tree" reset -q --hard base
 	if [ -e "$tree/drivers/uio/uio_msix.c" ]; then

@@ -29,45 +29,33 @@ module_param(allow_unsafe_vf, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_vf,
 		 "Bind to SR-IOV VFs too: lets their users reach any memory the VF can (default: N)");
 
-/**
- * struct uio_msix_vector - one vector of an open device
- * @trigger: eventfd to signal, NULL while detached. Changes under info_lock;
- *	     the handler reads it without, see uio_msix_set_eventfd()
- * @masked: interrupts are held back. Under info_lock
+/*
+ * One vector of an open device. All of it changes under info_lock; the handler
+ * reads the trigger without, see uio_msix_set_eventfd().
  */
 struct uio_msix_vector {
-	struct eventfd_ctx *trigger;
+	struct eventfd_ctx *trigger;	/* NULL while detached */
+	int irq;
 	bool masked;
 };
 
-/**
- * struct uio_msix_dev - one bound device
- * @info: what the UIO core knows of it; maps and ports are final after probe
- * @pdev: the device
- * @pad: what was reserved to complete the first and last page of each BAR
- * @max_vectors: size of the MSI-X table
- * @num_vectors: size of @vectors
- * @vectors: the vectors of this open
- * @inode: inode of the open file, pinned; NULL while closed
- * @dirty: used since its last reset
- * @warned: the user was told that nothing confines the DMA of this device
+/*
+ * One bound device. From num_vectors on, everything changes under the info_lock
+ * of the UIO core, which holds it around every callback and calls none once the
+ * device is unregistered: from then on uio_msix_remove() is alone with them.
  *
- * From @num_vectors on, everything changes under the info_lock of the UIO
- * core, which it holds around every callback. It calls none once the device is
- * unregistered: from then on uio_msix_remove() is alone with them.
- *
- * Lock order: device lock, info_lock; mmap_lock, info_lock.
+ * Lock order: device lock, info_lock, config access lock; mmap_lock, info_lock.
  */
 struct uio_msix_dev {
 	struct uio_info info;
 	struct pci_dev *pdev;
-	struct resource pad[PCI_STD_NUM_BARS][2];
+	struct resource pad[PCI_STD_NUM_BARS][2];	/* rest of shared pages */
 	unsigned int max_vectors;
 	unsigned int num_vectors;
 	struct uio_msix_vector *vectors;
-	struct inode *inode;
-	bool dirty;
-	bool warned;
+	struct inode *inode;	/* of the open file, pinned; NULL while closed */
+	bool dirty;		/* used, by us or others, since its last reset */
+	bool warned;		/* that no IOMMU confines it */
 };
 
 static struct uio_msix_dev *to_uio_msix_dev(struct uio_info *info)
@@ -84,20 +72,15 @@ static irqreturn_t uio_msix_handler(int irq, void *arg)
 	return IRQ_HANDLED;
 }
 
-/*
- * Vectors
- */
-
-static int uio_msix_attach(struct uio_msix_dev *udev, unsigned int index,
+static int uio_msix_attach(struct uio_msix_dev *udev,
+			   struct uio_msix_vector *vec,
 			   struct eventfd_ctx *trigger)
 {
-	struct uio_msix_vector *vec = &udev->vectors[index];
-	int irq = pci_irq_vector(udev->pdev, index);
 	char *name;
 	int ret;
 
-	name = kasprintf(GFP_KERNEL_ACCOUNT, DRIVER_NAME "[%u](%s)", index,
-			 pci_name(udev->pdev));
+	name = kasprintf(GFP_KERNEL_ACCOUNT, DRIVER_NAME "[%td](%s)",
+			 vec - udev->vectors, pci_name(udev->pdev));
 	if (!name)
 		return -ENOMEM;
 
@@ -106,9 +89,9 @@ static int uio_msix_attach(struct uio_msix_dev *udev, unsigned int index,
 	 * is held back would be pending here and the next in the device, and
 	 * unmasking would deliver both. free_irq() clears this.
 	 */
-	irq_set_status_flags(irq, IRQ_DISABLE_UNLAZY);
+	irq_set_status_flags(vec->irq, IRQ_DISABLE_UNLAZY);
 	vec->trigger = trigger;
-	ret = request_irq(irq, uio_msix_handler, 0, name, vec);
+	ret = request_irq(vec->irq, uio_msix_handler, 0, name, vec);
 	if (ret) {
 		vec->trigger = NULL;
 		kfree(name);
@@ -116,39 +99,37 @@ static int uio_msix_attach(struct uio_msix_dev *udev, unsigned int index,
 	return ret;
 }
 
-static void uio_msix_detach(struct uio_msix_dev *udev, unsigned int index)
+static void uio_msix_detach(struct uio_msix_vector *vec)
 {
-	struct uio_msix_vector *vec = &udev->vectors[index];
-
 	if (!vec->trigger)
 		return;
 
-	kfree(free_irq(pci_irq_vector(udev->pdev, index), vec));
+	kfree(free_irq(vec->irq, vec));
 	eventfd_ctx_put(vec->trigger);
 	vec->trigger = NULL;
 	vec->masked = false;
 }
 
-/*
- * Ioctls, called under info_lock
- */
+static struct uio_msix_vector *uio_msix_vector(struct uio_msix_dev *udev,
+					       u32 index)
+{
+	if (index >= udev->num_vectors)
+		return NULL;
+	return &udev->vectors[array_index_nospec(index, udev->num_vectors)];
+}
 
 static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 				const struct uio_msix_eventfd *arg)
 {
+	struct uio_msix_vector *vec = uio_msix_vector(udev, arg->vector);
 	struct eventfd_ctx *trigger;
-	struct uio_msix_vector *vec;
-	unsigned int index;
 	int ret;
 
-	if (arg->vector >= udev->num_vectors || arg->fd < -1 || arg->flags ||
-	    arg->reserved)
+	if (!vec || arg->fd < -1 || arg->flags || arg->reserved)
 		return -EINVAL;
-	index = array_index_nospec(arg->vector, udev->num_vectors);
-	vec = &udev->vectors[index];
 
 	if (arg->fd == -1) {
-		uio_msix_detach(udev, index);
+		uio_msix_detach(vec);
 		return 0;
 	}
 
@@ -157,7 +138,7 @@ static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 		return PTR_ERR(trigger);
 
 	if (!vec->trigger) {
-		ret = uio_msix_attach(udev, index, trigger);
+		ret = uio_msix_attach(udev, vec, trigger);
 		if (ret)
 			eventfd_ctx_put(trigger);
 		return ret;
@@ -170,7 +151,7 @@ static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 	 * new one, because both pass through the lock of the interrupt.
 	 */
 	trigger = xchg(&vec->trigger, trigger);
-	synchronize_irq(pci_irq_vector(udev->pdev, index));
+	synchronize_irq(vec->irq);
 	eventfd_ctx_put(trigger);
 	return 0;
 }
@@ -178,27 +159,20 @@ static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 static int uio_msix_set_mask(struct uio_msix_dev *udev,
 			     const struct uio_msix_mask *arg)
 {
-	struct uio_msix_vector *vec;
-	unsigned int index;
-	int irq;
+	struct uio_msix_vector *vec = uio_msix_vector(udev, arg->vector);
 
-	if (arg->vector >= udev->num_vectors || arg->masked > 1 || arg->flags ||
-	    arg->reserved)
-		return -EINVAL;
-	index = array_index_nospec(arg->vector, udev->num_vectors);
-	vec = &udev->vectors[index];
-	if (!vec->trigger)
+	if (!vec || arg->masked > 1 || arg->flags || arg->reserved ||
+	    !vec->trigger)
 		return -EINVAL;
 
 	/* disable_irq() counts, this ioctl does not. */
 	if (vec->masked == arg->masked)
 		return 0;
 
-	irq = pci_irq_vector(udev->pdev, index);
 	if (arg->masked)
-		disable_irq(irq);
+		disable_irq(vec->irq);
 	else
-		enable_irq(irq);
+		enable_irq(vec->irq);
 	vec->masked = arg->masked;
 	return 0;
 }
@@ -222,19 +196,18 @@ static int uio_msix_ioctl(struct uio_info *info, unsigned int cmd, void *arg)
 }
 
 /*
- * Mappings: made by faults only, so that uio_msix_revoke() can undo them. A
+ * Mappings are made by faults only, so that uio_msix_revoke() can undo them: a
  * page that mmap() itself inserted is not on the rmap yet and escapes the zap.
  */
-
 static vm_fault_t uio_msix_fault(struct vm_fault *vmf)
 {
 	struct uio_device *idev = vmf->vma->vm_private_data;
 
-	/* Registered until we let go of info_lock, hence before the zap. */
 	guard(mutex)(&idev->info_lock);
 	if (!idev->info)
 		return VM_FAULT_SIGBUS;
 
+	/* Still registered: the zap comes after, and finds this page. */
 	return vmf_insert_pfn(vmf->vma, vmf->address, vmf->pgoff);
 }
 
@@ -268,22 +241,19 @@ static int uio_msix_mmap_prepare(struct uio_info *info,
 	return 0;
 }
 
-/*
- * Open and close
- */
-
 /* Whether the device can reach nothing but what the DMA API maps for it. */
 static bool uio_msix_confined(struct pci_dev *pdev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
 
-	return domain && domain->type != IOMMU_DOMAIN_IDENTITY;
+	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
 }
 
 static int uio_msix_open(struct uio_info *info, struct inode *inode)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct pci_dev *pdev = udev->pdev;
+	unsigned int i;
 	int ret;
 
 	if (!capable(CAP_SYS_RAWIO))
@@ -294,7 +264,13 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	if (udev->inode)
 		return -EBUSY;
 
-	/* The last close could not reset it, see uio_msix_release(). */
+	/* A reset would wait a minute for a device that was pulled. */
+	if (!pci_device_is_present(pdev))
+		return -ENODEV;
+	/*
+	 * The first open, or the last close could not: see uio_msix_release().
+	 * What the device did before must not go on once it is bus master.
+	 */
 	if (udev->dirty && pci_try_reset_function(pdev) == -EAGAIN)
 		return -EBUSY;
 
@@ -302,12 +278,22 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 				      GFP_KERNEL_ACCOUNT);
 	if (!udev->vectors)
 		return -ENOMEM;
+
+	/* A reset by sysfs would put the state back that it saved before. */
+	pci_cfg_access_lock(pdev);
 	ret = pci_alloc_irq_vectors(pdev, 1, udev->max_vectors, PCI_IRQ_MSIX);
+	if (ret > 0)
+		pci_set_master(pdev);
+	pci_cfg_access_unlock(pdev);
 	if (ret < 0) {
 		kvfree(udev->vectors);
 		return ret;
 	}
+
 	udev->num_vectors = ret;
+	for (i = 0; i < udev->num_vectors; i++)
+		udev->vectors[i].irq = pci_irq_vector(pdev, i);
+	udev->dirty = true;
 
 	/* Unbind zaps its mappings, perhaps just after the file is closed. */
 	ihold(inode);
@@ -319,9 +305,6 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 			pci_warn(pdev, "no IOMMU confines this device: its user can reach all memory; kernel tainted\n");
 		udev->warned = true;
 	}
-
-	udev->dirty = true;
-	pci_set_master(pdev);
 	return 0;
 }
 
@@ -331,12 +314,15 @@ static void uio_msix_quiesce(struct uio_msix_dev *udev)
 	struct pci_dev *pdev = udev->pdev;
 	unsigned int i;
 
+	pci_cfg_access_lock(pdev);
 	pci_clear_master(pdev);
 	for (i = 0; i < udev->num_vectors; i++)
-		uio_msix_detach(udev, i);
+		uio_msix_detach(&udev->vectors[i]);
 	pci_free_irq_vectors(pdev);
 	/* That allowed INTx, for which nobody is listening. */
 	pci_intx(pdev, 0);
+	pci_cfg_access_unlock(pdev);
+
 	kvfree(udev->vectors);
 	iput(udev->inode);
 	udev->inode = NULL;
@@ -361,25 +347,17 @@ static int uio_msix_release(struct uio_info *info, struct inode *inode)
 
 /*
  * Take the device from its user, if it has one, after unregistering: all that
- * a release would have done and the core no longer calls one for. Called under
- * the device lock.
+ * a release would have done, which the core no longer calls, but the reset.
  */
 static void uio_msix_revoke(struct uio_msix_dev *udev)
 {
-	if (udev->inode) {
-		/* No fault inserts a page now, see uio_msix_fault(). */
-		unmap_mapping_range(udev->inode->i_mapping, 0, 0, true);
-		uio_msix_quiesce(udev);
-	}
+	if (!udev->inode)
+		return;
 
-	/* A reset would wait a minute for a device that was pulled. */
-	if (udev->dirty && pci_device_is_present(udev->pdev))
-		pci_reset_function_locked(udev->pdev);
+	/* No fault inserts a page now, see uio_msix_fault(). */
+	unmap_mapping_range(udev->inode->i_mapping, 0, 0, true);
+	uio_msix_quiesce(udev);
 }
-
-/*
- * Probe and remove
- */
 
 /* Refuse what must not be bound, with one line that says the way out. */
 static int uio_msix_check(struct pci_dev *pdev)
@@ -410,8 +388,9 @@ static int uio_msix_check(struct pci_dev *pdev)
 }
 
 /* Reserve [start, end), the rest of a page that @res shares. */
-static int uio_msix_pad(struct resource *pad, const struct resource *res,
-			resource_size_t start, resource_size_t end)
+static int uio_msix_pad(struct uio_msix_dev *udev, struct resource *pad,
+			const struct resource *res, resource_size_t start,
+			resource_size_t end)
 {
 	if (start == end)
 		return 0;
@@ -419,9 +398,10 @@ static int uio_msix_pad(struct resource *pad, const struct resource *res,
 	*pad = DEFINE_RES_NAMED(start, end - start, DRIVER_NAME " sub-page",
 				IORESOURCE_MEM | IORESOURCE_BUSY |
 				IORESOURCE_EXCLUSIVE);
-	return request_resource(res->parent, pad);
+	return devm_request_resource(&udev->pdev->dev, res->parent, pad);
 }
 
+/* Export the pages [start, end) of memory BAR @bar as the next UIO map. */
 static int uio_msix_add_map(struct uio_msix_dev *udev, int bar,
 			    resource_size_t start, resource_size_t end)
 {
@@ -468,20 +448,23 @@ static int uio_msix_add_mem(struct uio_msix_dev *udev, int bar, u32 table)
 	resource_size_t table_start, table_end;
 	int ret;
 
-	if (uio_msix_pad(&udev->pad[bar][0], res, start, res->start) ||
-	    uio_msix_pad(&udev->pad[bar][1], res, res->end + 1, end)) {
-		pci_info(udev->pdev, "BAR%d shares a page with another BAR: not mappable\n",
-			 bar);
-		return 0;
+	ret = uio_msix_pad(udev, &udev->pad[bar][0], res, start, res->start);
+	if (!ret)
+		ret = uio_msix_pad(udev, &udev->pad[bar][1], res, res->end + 1,
+				   end);
+	if (ret) {
+		pci_info(udev->pdev, "BAR%d shares a page, not mappable\n", bar);
+		return ret == -ENOMEM ? ret : 0;
 	}
 
 	if (bar != (table & PCI_MSIX_TABLE_BIR))
 		return uio_msix_add_map(udev, bar, start, end);
 
+	/* A table that is said to lie beyond its BAR must not stretch it. */
 	table_start = res->start + (table & PCI_MSIX_TABLE_OFFSET);
 	table_end = table_start + udev->max_vectors * PCI_MSIX_ENTRY_SIZE;
 	ret = uio_msix_add_map(udev, bar, start,
-			       ALIGN_DOWN(table_start, PAGE_SIZE));
+			       min(ALIGN_DOWN(table_start, PAGE_SIZE), end));
 	if (ret)
 		return ret;
 	return uio_msix_add_map(udev, bar, PAGE_ALIGN(table_end), end);
@@ -504,31 +487,18 @@ static int uio_msix_add_bars(struct uio_msix_dev *udev)
 			ret = uio_msix_add_mem(udev, bar, table);
 			if (ret)
 				return ret;
-			continue;
+		} else if (port < udev->info.port + MAX_UIO_PORT_REGIONS) {
+			port->name = devm_kasprintf(&pdev->dev, GFP_KERNEL,
+						    "BAR%d", bar);
+			if (!port->name)
+				return -ENOMEM;
+			port->start = pci_resource_start(pdev, bar);
+			port->size = pci_resource_len(pdev, bar);
+			port->porttype = UIO_PORT_X86;
+			port++;
 		}
-
-		/* One of six BARs has the MSI-X table: five ports suffice. */
-		port->name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "BAR%d",
-					    bar);
-		if (!port->name)
-			return -ENOMEM;
-		port->start = pci_resource_start(pdev, bar);
-		port->size = pci_resource_len(pdev, bar);
-		port->porttype = UIO_PORT_X86;
-		port++;
 	}
 	return 0;
-}
-
-static void uio_msix_release_bars(struct uio_msix_dev *udev)
-{
-	int bar, side;
-
-	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++)
-		for (side = 0; side < 2; side++)
-			if (udev->pad[bar][side].parent)
-				release_resource(&udev->pad[bar][side]);
-	pci_release_regions(udev->pdev);
 }
 
 static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -545,6 +515,7 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENOMEM;
 	udev->pdev = pdev;
 	udev->max_vectors = pci_msix_vec_count(pdev);
+	udev->dirty = true;
 	udev->info.name = DRIVER_NAME;
 	udev->info.version = "1";
 	udev->info.irq = UIO_IRQ_CUSTOM;
@@ -570,9 +541,6 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		goto err_release;
 
-	/* Whatever the last driver left running stops here, if it can be. */
-	pci_reset_function_locked(pdev);
-
 	ret = uio_register_device(&pdev->dev, &udev->info);
 	if (ret)
 		goto err_revoke;
@@ -582,7 +550,7 @@ err_revoke:
 	/* It may have been open for a moment. */
 	uio_msix_revoke(udev);
 err_release:
-	uio_msix_release_bars(udev);
+	pci_release_regions(pdev);
 err_disable:
 	pci_disable_device(pdev);
 	return ret;
@@ -595,7 +563,10 @@ static void uio_msix_remove(struct pci_dev *pdev)
 	/* Waits for callbacks, which never wait for userspace. */
 	uio_unregister_device(&udev->info);
 	uio_msix_revoke(udev);
-	uio_msix_release_bars(udev);
+	/* Here the device lock is held already. */
+	if (udev->dirty && pci_device_is_present(pdev))
+		pci_reset_function_locked(pdev);
+	pci_release_regions(pdev);
 	pci_disable_device(pdev);
 }
 
