@@ -31,7 +31,7 @@ check_view() {
 	GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
 		git -C "$am" am -q "${SERIES[@]}"
 	git -C "$am" diff --name-only --diff-filter=A base HEAD | sort >"$logs/added"
-	(cd "$TOP" && git ls-files -co --exclude-standard drivers include tools Documentation | sort) |
+	(cd "$TOP" && find drivers include tools Documentation -type f | sort) |
 		diff "$logs/added" - || bad=1
 	while read -r f; do
 		git -C "$am" show "HEAD:$f" | cmp - "$TOP/$f" || bad=1
