@@ -268,8 +268,9 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	if (!pci_device_is_present(pdev))
 		return -ENODEV;
 	/*
-	 * The first open, or the last close could not: see uio_msix_release().
-	 * What the device did before must not go on once it is bus master.
+	 * Not reset since it was bound, or since the last close, which could
+	 * not: see uio_msix_release(). What the device did for somebody else
+	 * must not go on once it is bus master again.
 	 */
 	if (udev->dirty && pci_try_reset_function(pdev) == -EAGAIN)
 		return -EBUSY;
@@ -346,8 +347,8 @@ static int uio_msix_release(struct uio_info *info, struct inode *inode)
 }
 
 /*
- * Take the device from its user, if it has one, after unregistering: all that
- * a release would have done, which the core no longer calls, but the reset.
+ * Take the device from its user, if it has one. After unregistering, when the
+ * core no longer calls release: this does the same, but for the reset.
  */
 static void uio_msix_revoke(struct uio_msix_dev *udev)
 {
