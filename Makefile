@@ -4,8 +4,9 @@ export KERNEL SUBMITTER SIGNOFF V JOBS
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
-	@echo 'make check     all tests: the above, and that patches/ and the view agree,'
-	@echo '               checkpatch, shellcheck'
+	@echo 'make check     all tests: the above, and what the bots of the kernel run'
+	@echo 'make check-X   one of them, X being'
+	@scripts/check.sh --list | fold -s -w 60 | sed 's/^/               /'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'
@@ -20,6 +21,9 @@ help:
 
 run check tree patches:
 	@scripts/$@.sh
+
+check-%:
+	@scripts/check.sh $*
 
 clean:
 	rm -rf out

@@ -5,21 +5,31 @@
 # Makes:  the guest's output and its kernel's log in LOGDIR
 # Prints: what the guest says; exit code 1 if it does not say that it is done,
 #         or if its kernel reports what it did not report without the series
-# Usage:  boot.sh BUILD baseline|devices|unplug|iommu LOGDIR, baseline first
+# Usage:  boot.sh BUILD baseline|devices|compat|unplug|iommu LOGDIR, baseline first
 . "$(dirname "$0")/lib.sh"
 
 build=$1 what=$2 logs=$3
 console=$logs/$what-console.log
 limit=600	# seconds
 
-qemu="qemu-system-x86_64"
+if [ -f "$build/arch/arm64/boot/Image" ]; then
+	qemu="qemu-system-aarch64" package=qemu-system-arm
+	machine=(-M "virt,gic-version=3,its=on")
+	# The BARs of rocker get a 64 KB page each, those of others share one.
+	args="pci=resource_alignment=pci:1b36:0006"
+else
+	qemu="qemu-system-x86_64" package=qemu-system-x86
+	# Else QEMU unplugs by ACPI what is behind a root port.
+	machine=(-M q35 -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off)
+	args="intel_iommu=on"
+fi
 has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
 has_igb || {
 	# shellcheck disable=SC1091
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 	case $codename in
-	bookworm) install_packages bookworm-backports qemu-system-x86 ;;
-	*) install_packages "" qemu-system-x86 ;;
+	bookworm) install_packages bookworm-backports "$package" ;;
+	*) install_packages "" "$package" ;;
 	esac
 	has_igb || die "$("$qemu" --version | head -n 1) has no igb device: 8.0 or newer is needed"
 }
@@ -30,9 +40,13 @@ has_igb || {
 # now and then (iotlb_to_section) when a reset moves a BAR that is in use.
 accel() {
 	local probe=$CACHE/accel-1
+	if [ "$qemu" = qemu-system-aarch64 ]; then
+		echo "tcg,thread=single -cpu cortex-a57"
+		return
+	fi
 	if [ ! -f "$probe" ]; then
 		if [ -w /dev/kvm ] && timeout 20 "$qemu" -accel kvm -M q35 -cpu host -m 512 \
-			-display none -no-reboot -kernel "$build/arch/x86/boot/bzImage" \
+			-display none -no-reboot -kernel "$build/guest/kernel" \
 			-initrd "$build/guest/initramfs" -append "guest=none panic=-1" \
 			-serial null -serial stdio </dev/null 2>/dev/null | grep -q 'guest: done'
 		then
@@ -49,7 +63,7 @@ mkdir -p "$logs"
 sock=$(mktemp -d)
 trap 'rm -rf "$sock"' EXIT
 
-machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot)
+machine+=(-m 1G -smp 2 -nodefaults -display none -no-reboot)
 [ "$what" != iommu ] ||
 	machine+=(-device intel-iommu,intremap=on,caching-mode=off)
 # Port 4 stays empty: it is the bridge to be refused.
@@ -57,8 +71,6 @@ for port in 1 2 3 4; do
 	machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port")
 done
 machine+=(
-	# Else QEMU unplugs by ACPI what is behind a root port.
-	-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
 	-device igb,bus=rp1,romfile=
 	-device nvme-subsys,id=ss
 	-device nvme,bus=rp2,serial=uio,subsys=ss,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=7
@@ -78,8 +90,8 @@ machine+=(
 
 # shellcheck disable=SC2046 # two words
 timeout -k 5 "$limit" "$qemu" -accel $(accel) "${machine[@]}" \
-	-kernel "$build/arch/x86/boot/bzImage" -initrd "$build/guest/initramfs" \
-	-append "console=ttyS0 loglevel=8 panic=-1 oops=panic intel_iommu=on guest=$what" \
+	-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
+	-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what" \
 	-serial "file:$console" -serial stdio \
 	</dev/null 2>"$logs/$what-qemu.log" | tee "$logs/$what.log" || :
 

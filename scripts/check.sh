@@ -1,94 +1,128 @@
 #!/bin/bash
 # The tests: everything that can be checked here, one line a check.
 #
-# Needs:  what run.sh needs, shellcheck, python3-ply and python3-git (checkpatch)
+# Only what the series could have caused counts: the same check on the tree
+# without it says what was there before.
+#
+# Needs:  root, to install what is missing; 20 GB of disk
 # Makes:  out/check: a log per check
 # Prints: a line per check with its time; "N passed, N failed" last
 # Usage:  check.sh [CHECK...]
+#         check.sh --list
 . "$(dirname "$0")/lib.sh"
 
+# The modules for Python are those of Debian's packages.
+export PATH=/usr/bin:$PATH
+
 logs=$TOP/out/check
-mkdir -p "$logs"
-passed=0 failed=0
+src=$CACHE/check/src
+work=$CACHE/check
 
-# The kernel tree, of patches/ and nothing else.
-check_tree() {
-	tree=$("$TOP/scripts/tree.sh")
-	[ "$(cut -d ' ' -f 2 "$tree/.git/uio_msix")" = "$(git -C "$tree" rev-parse HEAD)" ] &&
-	[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
-		die "$tree has what patches/ has not: 'make patches'"
+. "$(dirname "$0")/checks/series.sh"
+. "$(dirname "$0")/checks/build.sh"
+. "$(dirname "$0")/checks/analysis.sh"
+. "$(dirname "$0")/checks/docs.sh"
+. "$(dirname "$0")/checks/uapi.sh"
+. "$(dirname "$0")/checks/kselftest.sh"
+. "$(dirname "$0")/checks/guest.sh"
+
+all=(tree view checkpatch order maintainers shellcheck
+     prefix config x86_64 i386 arm64 riscv64 s390x ppc64 ppc64le clang
+     sparse coccicheck smatch clang-analyzer
+     kernel-doc htmldocs doc-refs get_abi
+     check-uapi header
+     kselftest
+     run compat arm64-64k previous)
+
+# What a check says last, and why it could not be done (exit code 77).
+fail() { printf '%s\n' "$*"; return 1; }
+absent() { printf '%s\n' "$*"; exit 77; }
+
+# The source at a state of the series: base, 1 or 2 patches applied.
+at() { git -C "$src" checkout -q --detach "check-$1"; }
+
+# The source, with a tag for each state, by git am of patches/ and nothing else.
+source_tree() {
+	local want
+	disk 12
+	[ -e "$CACHE/linux" ] || "$TOP/scripts/tree.sh" >"$logs/tree.log" 2>&1 ||
+		die "$(tail -n 1 "$logs/tree.log")"
+	want=$({ cat "${SERIES[@]}" && git -C "$CACHE/linux" rev-parse base; } | sha256sum | cut -d ' ' -f 1)
+	[ "$(cat "$work/series" 2>/dev/null)" != "$want" ] || return 0
+	mkdir -p "$work"
+	if [ ! -e "$src" ]; then
+		git -C "$CACHE/linux" worktree prune
+		git -C "$CACHE/linux" worktree add -q --detach "$src" base
+	fi
+	git -C "$src" am -q --abort >/dev/null 2>&1 || :
+	git -C "$src" checkout -q -f --detach base
+	git -C "$src" tag -f check-base >/dev/null
+	local n=0 patch
+	for patch in "${SERIES[@]}"; do
+		GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
+			git -C "$src" am -q "$patch" >"$logs/am.log" 2>&1 ||
+			die "$(basename "$patch") does not apply: $(grep -m 1 '^error:' "$logs/am.log")"
+		git -C "$src" tag -f "check-$((n += 1))" >/dev/null
+	done
+	echo "$want" >"$work/series"
 }
 
-# git am on the pristine kernel gives the files of the view, byte for byte, and
-# the view has no others.
-check_view() {
-	local tree=$CACHE/linux am=$CACHE/tmp.am f bad=0
-	git -C "$tree" worktree remove --force "$am" 2>/dev/null || rm -rf "$am"
-	git -C "$tree" worktree prune
-	git -C "$tree" worktree add -q --no-checkout --detach "$am" base
-	git -C "$am" sparse-checkout set drivers/uio include Documentation tools/testing/selftests/uio
-	git -C "$am" checkout -q
-	GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
-		git -C "$am" am -q "${SERIES[@]}"
-	git -C "$am" diff --name-only --diff-filter=A base HEAD | sort >"$logs/added"
-	(cd "$TOP" && find drivers include tools Documentation -type f | sort) |
-		diff "$logs/added" - || bad=1
-	while read -r f; do
-		git -C "$am" show "HEAD:$f" | cmp - "$TOP/$f" || bad=1
-	done <"$logs/added"
-	git -C "$am" diff -U0 base HEAD -- MAINTAINERS | sed -n '/^+++/d; s/^+//p' |
-		cmp - "$TOP/MAINTAINERS.fragment" || bad=1
-	git -C "$tree" worktree remove --force "$am"
-	return $bad
+# The warnings and errors in LOG, without what moves when lines are added.
+messages() {
+	grep -E '(warning|error|WARNING|ERROR|Warning|Error)\b' "$1" |
+		sed -E "s#$src/##g; s/:[0-9]+(:[0-9]+)?:?/:/g; s/\bline [0-9]+/line/g" | sort || :
 }
 
-# The poster signs off.
-check_checkpatch() {
-	packages python3-ply python3-git
-	"$CACHE/linux/scripts/checkpatch.pl" --no-tree --root "$CACHE/linux" --strict \
-		--ignore MISSING_SIGN_OFF --show-types "${SERIES[@]}"
-}
-
-check_shellcheck() {
-	packages shellcheck
-	(cd "$TOP" && shellcheck -x scripts/*.sh .ci/run)
-}
-
-check_run() {
-	local rc=0
-	"$TOP/scripts/run.sh" || rc=$?
-	read -r n_passed n_failed < <(sed -n 's/^run: \([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' \
-		"$TOP/out/run/summary" 2>/dev/null) || :
-	return $rc
+# Fail if LOG has messages that the log of the same BEFORE the series has not.
+nothing_new() {	# BEFORE LOG
+	local new
+	new=$(comm -13 <(messages "$1") <(messages "$2"))
+	[ -z "$new" ] || fail "new: ${new%%$'\n'*}"
 }
 
 check() {
-	local name=$1 start=$SECONDS rc=0 n_passed=1 n_failed=1
+	local name=$1 start=$SECONDS rc result
+	n_passed=1 n_failed=1
+	printf '%-14s ' "$name"
+	rm -f "$logs/$name".*
 	# In this shell, for the counts; errors end the check, not the script.
 	set +e
-	if [ "$name" = run ]; then
-		check_run
-	else
-		(set -e; "check_$name") >"$logs/$name.log" 2>&1
-	fi
+	(set -e; source_tree; "check_${name//-/_}") >"$logs/$name.log" 2>&1
 	rc=$?
 	set -e
-	if [ $rc = 0 ]; then
-		passed=$((passed + n_passed))
-		printf 'ok      %-12s %4d s\n' "$name" $((SECONDS - start))
-	else
-		[ "$name" != run ] || passed=$((passed + n_passed))
-		failed=$((failed + (n_failed > 0 ? n_failed : 1)))
-		printf 'not ok  %-12s %4d s  %s\n' "$name" $((SECONDS - start)) \
-			"$(tail -n 1 "$logs/$name.log" 2>/dev/null)"
-	fi
+	[ ! -f "$logs/$name.counts" ] || read -r n_passed n_failed <"$logs/$name.counts"
+	case $rc in
+	0)	result=ok
+		passed=$((passed + n_passed)) ;;
+	77)	result=absent
+		missing+=("$name") ;;
+	*)	result=FAILED
+		[ ! -f "$logs/$name.counts" ] || passed=$((passed + n_passed))
+		failed=$((failed + (n_failed > 0 ? n_failed : 1))) ;;
+	esac
+	printf '%-6s %4d s' "$result" $((SECONDS - start))
+	[ "$rc" = 0 ] || printf '  %s' "$(tail -n 1 "$logs/$name.log")"
+	[ "$rc" = 0 ] && [ -f "$logs/$name.counts" ] && printf '  %d tests' "$n_passed"
+	echo
 }
 
+if [ "${1:-}" = --list ]; then
+	say "${all[*]}"
+	exit
+fi
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 8>"$CACHE/lock.check"
+flock -n 8 || die "another check uses $CACHE"
+mkdir -p "$logs"
+passed=0 failed=0 missing=()
 checks=("$@")
-[ $# -gt 0 ] || checks=(tree view checkpatch shellcheck run)
+[ $# -gt 0 ] || checks=("${all[@]}")
 for name in "${checks[@]}"; do
-	declare -F "check_$name" >/dev/null || die "no check named $name"
+	[[ " ${all[*]} " = *" $name "* ]] || die "no check named $name: ${all[*]}"
+done
+for name in "${checks[@]}"; do
 	check "$name"
 done
+[ ${#missing[@]} = 0 ] || say "not checked, for want of the tool: ${missing[*]}"
 say "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -134,6 +134,60 @@ install_packages() {	# SUITE PACKAGE...
 	)
 }
 
+# What it takes to build a kernel.
+build_packages() {
+	packages gcc libc6-dev make flex bison bc libelf-dev libssl-dev openssl perl \
+		python3 rsync
+}
+
+# Unpack PACKAGE of another architecture to $CACHE/tools/PACKAGE-ARCH.
+foreign() {	# PACKAGE ARCH
+	local dir=$CACHE/tools/$1-$2
+	(
+		apt_private "$2" no_sources "$(archive)" stable
+		echo "APT::Architecture \"$2\"; APT::Architectures \"$2\";" >>"$APT_CONFIG"
+		apt_update
+		rm -rf "$dir.tmp"
+		mkdir -p "$dir.tmp"
+		cd "$dir.tmp"
+		apt-get download "$1" >"$CACHE/apt/download.log" 2>&1 ||
+			die "cannot download $1 for $2: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+		dpkg-deb -x ./*.deb .
+		mv "$dir.tmp" "$dir"
+	)
+}
+
+# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from SUITE of the archive and with
+# the libraries that they need, for what this machine's release has too old.
+# Nothing is installed.
+borrow() {	# SUITE PACKAGE PROGRAM...
+	local root=$CACHE/tools/$2 bin=$CACHE/tools/bin arch
+	[ ! -x "$bin/$3" ] || return 0
+	(
+		apt_private "$1" no_sources "$(archive)" "$1"
+		: >"$CACHE/apt/$1/status"
+		echo "Dir::State::Status \"$CACHE/apt/$1/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
+		apt_update
+		rm -rf "$root" "$CACHE/apt/$1/cache/archives"
+		mkdir -p "$root" "$bin" "$CACHE/apt/$1/cache/archives/partial"
+		apt-get install -y --download-only --no-install-recommends "$2" \
+			>"$CACHE/apt/download.log" 2>&1 ||
+			die "cannot download $2: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+		for deb in "$CACHE/apt/$1"/cache/archives/*.deb; do
+			dpkg-deb -x "$deb" "$root"
+		done
+	)
+	arch=$(gcc -print-multiarch)
+	for program in "${@:3}"; do
+		cat >"$bin/$program" <<-EOF
+			#!/bin/sh
+			exec "$(find "$root/usr/lib" -name 'ld-linux*' -print -quit)" \\
+				--library-path "$root/usr/lib/$arch" "$root/usr/bin/$program" "\$@"
+		EOF
+		chmod +x "$bin/$program"
+	done
+}
+
 apt_has_suite() {
 	grep -rqsE "^(deb |Suites:).*\b$1\b" /etc/apt/sources.list /etc/apt/sources.list.d
 }

@@ -32,7 +32,7 @@ format() {	# OUTDIR HEAD AUTHOR ARGUMENT...
 	GIT_COMMITTER_NAME=${author% <*} GIT_COMMITTER_EMAIL=$(mail_of "$author") \
 	git -C "$tree" -c core.abbrev=12 \
 		-c diff.algorithm=histogram format-patch -q --no-signature \
-		--zero-commit --stat=80 --cover-letter --cover-from-description=subject \
+		--zero-commit --stat=75 --cover-letter --cover-from-description=subject \
 		-o "$out" --from="$author" "$@" base..posting
 }
 

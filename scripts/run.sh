@@ -3,32 +3,38 @@
 # PCI devices, and the kselftests there.
 #
 # Needs:  what tree.sh, build.sh and boot.sh need
-# Makes:  out/run: logs, and "summary" with the counts of the tests
+# Makes:  out/run (or LOGS): logs, and "summary" with the counts of the tests
 # Prints: stages, the tests' KTAP as it comes, a table, "run: N passed, ..."
-# Usage:  [KERNEL=DIR] run.sh
+# Usage:  [KERNEL=DIR|BASE=VERSION] [LOGS=DIR] run.sh [ARCH BOOT...]
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
 exec 9>"$CACHE/lock"
 flock -n 9 || die "another run uses $CACHE"
 
-logs=$TOP/out/run
+logs=${LOGS:-$TOP/out/run}
+arch=${1:-x86_64}
+boots=("${@:2}")
+[ $# != 0 ] || boots=(devices unplug iommu)
+
 rm -rf "$logs"
 mkdir -p "$logs"
 
 tree=$("$TOP/scripts/tree.sh")
 build=$CACHE/build-$(basename "$tree")
-"$TOP/scripts/build.sh" "$tree" "$build"
+[ "$arch" = x86_64 ] || build=$build-$arch
+"$TOP/scripts/build.sh" "$tree" "$build" "$arch"
 
 failed=0
-for what in baseline devices unplug iommu; do
+for what in baseline "${boots[@]}"; do
 	stage "boot: $what"
 	"$TOP/scripts/boot.sh" "$build" "$what" "$logs" || failed=1
 done
 
-# The table: a line per device. A test that no device could run has not run.
+# The table: a line per device. A test that no device could run has not run,
+# which is a failure where all devices are there.
 stage "results ($(git -C "$tree" log -1 --format=%s base), log: $logs)"
-cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" '
+cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
 	/^guest: device / { name = $3; order[++devices] = name }
 	/^not ok: / { print; broken++ }
 	/^# (not )?ok [0-9]+ / {
@@ -43,7 +49,7 @@ cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" '
 	END {
 		for (test in tests) if (!(test in ran)) {
 			print "NOT RUN on any device: " test
-			broken++
+			broken += all
 		}
 		for (i = 1; i <= devices; i++)
 			printf "%-16s %3d passed %3d failed %3d skipped\n", order[i],

@@ -5,20 +5,25 @@
 # Makes:  a git tree in the cache: the kernel as Debian has it (tag "base"), and
 #         the series as two commits on branch "series"
 # Usage:  tree.sh             the kernel that the series is based on
+#         PREVIOUS=1 tree.sh  the newest series of kernels before that one
 #         KERNEL=DIR tree.sh  a copy of the user's own tree; DIR is not touched
 . "$(dirname "$0")/lib.sh"
 
 export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
 export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
 
-# The package with the kernel source, and where: the version that the series is
-# based on from the first suite that has it, else the newest of all.
+# The package with the kernel source: the version that the series is based on,
+# else the newest of all; with PREVIOUS the newest before that.
 fetch() {	# DIR: leaves one .deb there
 	local suites=(stable-backports testing unstable experimental) name
 	apt_private kernel no_sources "$(archive)" "${suites[@]}"
 	apt_update
 	name=linux-source-$BASE
-	if ! apt-cache show "$name" >/dev/null 2>&1; then
+	if [ -n "${PREVIOUS:-}" ]; then
+		name=$({ apt-cache pkgnames linux-source- | grep -x 'linux-source-[0-9.]*'; echo "$name"; } |
+			sort -uV | sed "/^$name\$/,\$d" | tail -n 1)
+		[ -n "$name" ] || die "the archive has no linux-source before $BASE"
+	elif ! apt-cache show "$name" >/dev/null 2>&1; then
 		name=$(apt-cache pkgnames linux-source- |
 			grep -x 'linux-source-[0-9.]*' | sort -V | tail -n 1)
 		[ -n "$name" ] || die "the archive has no linux-source package"
@@ -33,7 +38,6 @@ fetch() {	# DIR: leaves one .deb there
 git_base() {
 	stage "make it a git tree"
 	git -C "$1" init -q -b series
-	# Debian's .gitignore ignores everything at the top.
 	git -C "$1" config gc.auto 0
 	git -C "$1" add -A -f
 	git -C "$1" commit -q -m "$2"
@@ -42,7 +46,7 @@ git_base() {
 
 fetched_tree() {
 	local tmp=$CACHE/tmp.kernel deb
-	tree=$CACHE/linux
+	tree=$CACHE/${PREVIOUS:+previous-}linux
 	[ ! -e "$tree" ] || return 0
 
 	disk 6
@@ -56,6 +60,9 @@ fetched_tree() {
 		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
 		tar -xJv -C "$tmp/linux" --strip-components=1 |
 		progress . files 102500
+	# Debian's is not the kernel's: it ignores everything at the top, and every
+	# .gitignore, of which W=1 complains.
+	rm -f "$tmp/linux/.gitignore"
 	git_base "$tmp/linux" "Linux $(make -s -C "$tmp/linux" kernelversion) ($(basename "$deb" .deb))"
 	mv "$tmp/linux" "$tree"
 	rm -rf "$tmp"

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# The kselftests as the kernel's own tools build them. Sourced by check.sh.
+
+check_kselftest() {
+	local v t=tools/testing/selftests
+	local uio=$src/$t/uio o=$work/kselftest
+	v=$(clang_version)
+	build_packages
+	packages "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386
+	at 2
+	ours() { make -s -C "$src/$t" TARGETS=uio USERCFLAGS="-Werror -Wall -Wextra ${flags:-}" \
+		USERLDFLAGS="${flags:-}" "$@"; }
+	is() {	# FILE DESCRIPTION [COMMAND...]
+		file -L "$1" | grep -q "$2" || fail "$1 is not $2"
+	}
+
+	echo "== in tree, gcc"
+	git -C "$src" clean -xdfq
+	make -s -C "$src" -j "$JOBS" headers
+	ours
+	is "$uio/uio_msix_test" 'ELF 64-bit'
+	[ "$(git -C "$src" check-ignore --no-index -v "$t/uio/uio_msix_test" | cut -d : -f 1)" = "$t/uio/.gitignore" ] ||
+		fail "$t/uio/.gitignore does not name the program"
+	for f in $(git -C "$src" ls-files "$t/uio"); do
+		! git -C "$src" check-ignore --no-index -v "$f" | grep "^$t" || fail "$f is ignored"
+	done
+	[ -z "$(git -C "$src" ls-files --others "$t/uio" -x uio_msix_test)" ] ||
+		fail "$t/uio has what .gitignore does not name"
+	ours clean
+	[ ! -e "$uio/uio_msix_test" ] || fail "make clean leaves the program"
+	git -C "$src" clean -xdfq
+
+	for how in gcc -m32 clang; do
+		echo "== O=, installed, $how"
+		rm -rf "$o"
+		make -s -C "$src" O="$o" -j "$JOBS" headers
+		case $how in
+		clang)	ours O="$o" LLVM="-$v" INSTALL_PATH="$o/installed" install ;;
+		-m32)	flags=-m32 ours O="$o" INSTALL_PATH="$o/installed" install ;;
+		gcc)	ours O="$o" INSTALL_PATH="$o/installed" install ;;
+		esac
+		case $how in
+		-m32)	is "$o/installed/uio/uio_msix_test" 'ELF 32-bit' ;;
+		*)	is "$o/installed/uio/uio_msix_test" 'ELF 64-bit' ;;
+		esac
+		[ "$("$o/installed/run_kselftest.sh" -l)" = uio:uio_msix_test ] ||
+			fail "run_kselftest.sh does not list it"
+		[ -s "$o/installed/uio/settings" ] || fail "settings are not installed"
+	done
+	[ -z "$(git -C "$src" status --porcelain --ignored "$t/uio")" ] || fail "O= writes to the source"
+
+	echo "== kselftest_deps.sh"
+	(cd "$src/$t" && ./kselftest_deps.sh gcc uio) | tee "$logs/deps"
+	! grep -q FAIL "$logs/deps" || fail "kselftest_deps.sh: $(grep -m 1 FAIL "$logs/deps")"
+}

@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# Checks of the series as text. Sourced by check.sh.
+
+# The tree that 'make run' tests has patches/ and nothing else.
+check_tree() {
+	local tree
+	tree=$("$TOP/scripts/tree.sh")
+	[ "$(cut -d ' ' -f 2 "$tree/.git/uio_msix")" = "$(git -C "$tree" rev-parse HEAD)" ] &&
+	[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
+		fail "$tree has what patches/ has not: 'make patches'"
+}
+
+# git am on the pristine kernel gives the files of the view, byte for byte, and
+# the view has no others.
+check_view() {
+	local f bad=0
+	git -C "$src" diff --name-only --diff-filter=A check-base check-2 | sort >"$logs/added"
+	(cd "$TOP" && find drivers include tools Documentation -type f | sort) |
+		diff "$logs/added" - || bad=1
+	while read -r f; do
+		git -C "$src" show "check-2:$f" | cmp - "$TOP/$f" || bad=1
+	done <"$logs/added"
+	git -C "$src" diff -U0 check-base check-2 -- MAINTAINERS | sed -n '/^+++/d; s/^+//p' |
+		cmp - "$TOP/MAINTAINERS.fragment" || bad=1
+	[ $bad = 0 ] || fail "the view is not what patches/ adds: 'make patches'"
+}
+
+# Left out: the sign-off, which is the poster's; 'iput', which is a function.
+check_checkpatch() {
+	local checkpatch f bad=0
+	packages python3-ply python3-git codespell
+	at 2
+	grep -v '^iput->' "$(dpkg -L codespell | grep '/dictionary\.txt$')" >"$work/dictionary"
+	checkpatch=("$src/scripts/checkpatch.pl" --strict --codespell
+		--codespellfile "$work/dictionary"
+		--show-types --ignore MISSING_SIGN_OFF)
+	cd "$src"
+	"${checkpatch[@]}" "${SERIES[@]}" || bad=1
+	"${checkpatch[@]}" --no-tree --root "$src" "$TOP/patches/0000-cover-letter.patch" || bad=1
+	while read -r f; do
+		"${checkpatch[@]}" -f "$f" || bad=1
+	done < <(git diff --name-only --diff-filter=A check-base check-2)
+	[ $bad = 0 ] || fail "$(grep -m 1 -E '^(ERROR|WARNING|CHECK):' "$logs/checkpatch.log")"
+}
+
+# Where the series adds to a list, it keeps or makes no worse its order: a name
+# goes between two neighbours if it can.
+sorted() {	# FILE PATTERN: PATTERN's first group is the name
+	python3 - "$1" "$2" <(git -C "$src" show "check-base:$1" 2>/dev/null) "$src/$1" <<-'EOF'
+	import re, sys
+	file, pattern, base, now = sys.argv[1:]
+	names = lambda f: re.findall(pattern, open(f).read(), re.M)
+	before, after = names(base), names(now)
+	new = [n for n in after if n not in before]
+	if not new:
+	    sys.exit(f"{file}: the series adds nothing to a list that matches {pattern}")
+	key = str.upper
+	for n in new:
+	    i = after.index(n)
+	    fits = lambda a, x, b: (a is None or key(a) <= key(x)) and (b is None or key(x) <= key(b))
+	    rest = after[:i] + after[i + 1:]
+	    possible = [j for j in range(len(rest) + 1)
+	                if fits(rest[j - 1] if j else None, n, rest[j] if j < len(rest) else None)]
+	    if possible and i not in possible:
+	        j = possible[0]
+	        sys.exit(f"{file}: {n} is not in order: it could follow {rest[j - 1] if j else 'nothing'}")
+	EOF
+}
+
+check_order() {
+	at 2
+	sorted drivers/uio/Kconfig '^config (\w+)'
+	sorted drivers/uio/Makefile '^obj-\$\((\w+)\)'
+	sorted tools/testing/selftests/Makefile '^TARGETS \+= (\S+)'
+	sorted tools/testing/selftests/uio/config '^(\w+)='
+	sorted MAINTAINERS '^([0-9A-Z][^:\n][^\n]*)\n[A-Z]:\t'
+	sorted Documentation/userspace-api/ioctl/ioctl-number.rst "^('.'\s+[0-9A-F]{2})-[0-9A-F]{2}\s"
+	sorted Documentation/admin-guide/kernel-parameters.txt '^\t(\w[\w.-]*)=?'
+	sorted drivers/uio/uio_msix.c '^#include (<linux/.*>)$'
+}
+
+# Whom the cover letter is sent to: whom get_maintainer.pl asks for, and others
+# only if MAINTAINERS knows them. The new entry is well-formed.
+check_maintainers() {
+	local cover=$TOP/patches/0000-cover-letter.patch who missing extra
+	at 2
+	addresses() { { grep -oE '[^ <]+@[^ >]+' || :; } | sort -u; }
+	sed -nE 's/^(To|Cc): //p' "$cover" | addresses >"$logs/cover.to"
+	(cd "$src" && for patch in "${SERIES[@]}"; do
+		scripts/get_maintainer.pl --no-git --no-git-fallback --no-rolestats "$patch"
+	done) | tee /dev/stderr | addresses >"$logs/maintainers.to"
+	missing=$(comm -13 "$logs/cover.to" "$logs/maintainers.to")
+	[ -z "$missing" ] || fail "the cover letter does not name $missing"
+	extra=$(comm -23 "$logs/cover.to" "$logs/maintainers.to")
+	for who in $extra; do
+		grep -qF "$who" "$src/MAINTAINERS" || fail "MAINTAINERS does not know $who"
+	done
+	[ -s "$logs/maintainers.to" ] || fail "get_maintainer.pl names nobody"
+
+	# Not its tests of every link in MAINTAINERS. A minute or two for each tree,
+	# so both at the same time.
+	git -C "$src" worktree prune
+	[ -e "$work/base" ] || git -C "$src" worktree add -q --detach "$work/base" check-base
+	(cd "$work/base" && scripts/get_maintainer.pl --self-test=sections,patterns) >"$logs/self-test.base" 2>&1 &
+	(cd "$src" && scripts/get_maintainer.pl --self-test=sections,patterns) >"$logs/self-test.2" 2>&1
+	wait
+	git -C "$src" worktree remove --force "$work/base"
+	[ -s "$logs/self-test.2" ] || fail "get_maintainer.pl --self-test says nothing at all"
+	nothing_new "$logs/self-test.base" "$logs/self-test.2"
+}
+
+check_shellcheck() {
+	packages shellcheck
+	cd "$TOP"
+	shellcheck -x scripts/*.sh .ci/run ||
+		fail "shellcheck complains"
+}
