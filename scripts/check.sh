@@ -80,6 +80,16 @@ nothing_new() {	# BEFORE LOG
 	[ -z "$new" ] || fail "new: ${new%%$'\n'*}"
 }
 
+# The last line of LOG, or the first error if that is only what make made of it.
+reason() {	# LOG
+	local last
+	last=$(tail -n 1 "$1")
+	case $last in
+	make:*|make\[*|cc1:*) grep -m 1 'error: ' "$1" || echo "$last" ;;
+	*) echo "$last" ;;
+	esac
+}
+
 check() {
 	local name=$1 start=$SECONDS rc result
 	n_passed=1 n_failed=1
@@ -101,7 +111,7 @@ check() {
 		failed=$((failed + (n_failed > 0 ? n_failed : 1))) ;;
 	esac
 	printf '%-6s %4d s' "$result" $((SECONDS - start))
-	[ "$rc" = 0 ] || printf '  %s' "$(tail -n 1 "$logs/$name.log")"
+	[ "$rc" = 0 ] || printf '  %s' "$(reason "$logs/$name.log")"
 	[ "$rc" = 0 ] && [ -f "$logs/$name.counts" ] && printf '  %d tests' "$n_passed"
 	echo
 }

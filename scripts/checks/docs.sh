@@ -17,18 +17,29 @@ check_kernel_doc() {
 		grep -q 'struct:: uio_msix_mask' || fail "kernel-doc finds nothing in uio_msix.h"
 }
 
+# Without complaints about references to documents that are there, but in a book
+# that is not being built.
+other_books() {
+	local line doc
+	while IFS= read -r line; do
+		doc=${line##*unknown document: \'/}
+		[ "$doc" != "$line" ] && [ -f "$src/Documentation/${doc%\'*}.rst" ] ||
+			printf '%s\n' "$line"
+	done
+}
+
 # The books that the series touches, at base and then what it changes.
 check_htmldocs() {
 	local state book
-	packages make python3-sphinx python3-sphinx-rtd-theme python3-yaml graphviz
+	packages make python3-sphinx python3-sphinx-rtd-theme python3-yaml
 	for state in base 2; do
 		at $state
 		for book in driver-api admin-guide userspace-api; do
-			make -s -C "$src" O="$work/docs" SPHINXDIRS=$book htmldocs || exit
-		done >"$logs/htmldocs.$state" 2>&1
+			make -s -C "$src" O="$work/docs-$book" SPHINXDIRS=$book htmldocs || exit
+		done 2>&1 | other_books >"$logs/htmldocs.$state"
 	done
 	cat "$logs/htmldocs.2"
-	grep -q 'UIO_MSIX_SET_MASK' "$work/docs/Documentation/output/driver-api/uio-msix.html" ||
+	grep -q 'UIO_MSIX_SET_MASK' "$work/docs-driver-api/Documentation/output/driver-api/uio-msix.html" ||
 		fail "uio-msix.html was not built"
 	nothing_new "$logs/htmldocs.base" "$logs/htmldocs.2"
 }

@@ -15,7 +15,8 @@ check_kselftest() {
 	}
 
 	echo "== in tree, gcc"
-	git -C "$src" clean -xdfq
+	# No O= build works while there is anything of this.
+	trap 'git -C "$src" clean -xdfq' EXIT
 	make -s -C "$src" -j "$JOBS" headers
 	ours
 	is "$uio/uio_msix_test" 'ELF 64-bit'
