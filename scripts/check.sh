@@ -67,9 +67,10 @@ source_tree() {
 	echo "$want" >"$work/series"
 }
 
-# The warnings and errors in LOG, without what moves when lines are added.
+# The warnings and errors in LOG, without what moves when lines are added. What
+# coccicheck says begins with ./ and may have no such word.
 messages() {
-	grep -E '(warning|error|WARNING|ERROR|Warning|Error)\b' "$1" |
+	grep -E '\b(warning|error|WARNING|ERROR|CRITICAL|Warning|Error)\b|^\./' "$1" |
 		sed -E "s#$src/##g; s/:[0-9]+(:[0-9]+)?:?/:/g; s/\bline [0-9]+/line/g" | sort || :
 }
 
@@ -130,6 +131,8 @@ checks=("$@")
 for name in "${checks[@]}"; do
 	[[ " ${all[*]} " = *" $name "* ]] || die "no check named $name: ${all[*]}"
 done
+# What an interrupted check may have left.
+[ ! -e "$src" ] || git -C "$src" clean -xdfq
 for name in "${checks[@]}"; do
 	check "$name"
 done

@@ -7,9 +7,19 @@ kbuild() {	# BUILD [ARGUMENT...]
 	make -s -C "$src" O="$work/$1" -j "$JOBS" "${@:2}"
 }
 
-# The newest clang that the archive has; the kernel says if it is new enough.
+# The newest clang that is installed, if it is new enough for the kernel, else
+# the newest that the archive has.
 clang_version() {
-	apt-cache pkgnames clang- | sed -n 's/^clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1
+	local v min
+	min=$(SRCARCH=x86 "$src/scripts/min-tool-version.sh" llvm)
+	v=$(compgen -G '/usr/bin/clang-[0-9]*' | sed -n 's/.*clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+	if [ "${v:-0}" -le "${min%%.*}" ]; then
+		v=$(apt_private system with_sources "$(archive)"
+			apt_update root
+			apt-cache pkgnames clang- | sed -n 's/^clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+	fi
+	[ "${v:-0}" -gt "${min%%.*}" ] || absent "the archive has no clang newer than $min" >&2
+	echo "$v"
 }
 
 # What uses the header that the series changes can be built with allmodconfig at
@@ -106,7 +116,7 @@ check_config() {
 		tiny tiny "$@"
 		rm -f "$o".*
 		kbuild tiny W=1 2>&1 | sed "s#$src/##g" | tee "$logs/tiny.log"
-		new=$(grep -m 1 -E 'uio.*(warning|error)|undefined' "$logs/tiny.log" || :)
+		new=$(grep -m 1 -iE 'uio.*(warning|error)|undefined' "$logs/tiny.log" || :)
 		[ -z "$new" ] || fail "$*: $new"
 		case $1 in
 		?m)	[ -f "$o.ko" ] ;;

@@ -5,6 +5,7 @@
 guest() {	# NAME ARGUMENT...
 	local name=$1 rc=0
 	shift
+	rm -rf "$TOP/out/$name"
 	LOGS=$TOP/out/$name "$TOP/scripts/run.sh" "$@" || rc=$?
 	sed -n 's/^run: \([0-9]*\) passed, \([0-9]*\) failed.*/\1 \2/p' \
 		"$TOP/out/$name/summary" >"$logs/$name.counts" 2>/dev/null || :
