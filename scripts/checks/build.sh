@@ -106,38 +106,51 @@ check_prefix() {
 	[ -f "$work/tiny/drivers/uio/uio_msix.ko" ] || fail "uio_msix was not built"
 }
 
-# A kernel is built where the driver is in another form, or in none.
+# What is built where the driver is in another form, or in none.
 check_config() {
+	local o=$work/tiny/drivers/uio/uio_msix
 	build_packages
 	packages gcc-riscv64-linux-gnu
 	at 2
-	built() {	# EXPECT OPTION...: tiny, and what the driver is built as
-		local new o=$work/tiny/drivers/uio/uio_msix
-		tiny tiny "$@"
+	quiet() {	# WHAT [ARGUMENT...]: kbuild, no message about us
+		local new
 		rm -f "$o".*
-		kbuild tiny W=1 2>&1 | sed "s#$src/##g" | tee "$logs/tiny.log"
+		kbuild tiny W=1 "${@:2}" 2>&1 | sed "s#$src/##g" | tee "$logs/tiny.log"
 		new=$(grep -m 1 -iE 'uio.*(warning|error)|undefined' "$logs/tiny.log" || :)
-		[ -z "$new" ] || fail "$*: $new"
+		[ -z "$new" ] || fail "$1: $new"
+	}
+	linked() {	# EXPECT OPTION...: all of the kernel
+		tiny tiny "$@"
+		quiet "$*"
 		case $1 in
 		?m)	[ -f "$o.ko" ] ;;
-		?y)	[ -f "$o.o" ] && [ ! -f "$o.ko" ] && grep -q ' uio_msix_probe$' "$work/tiny/System.map" ;;
-		?n)	[ ! -f "$o.o" ] ;;
+		?y)	[ ! -f "$o.ko" ] && grep -q ' uio_msix_probe$' "$work/tiny/System.map" ;;
 		esac || fail "$*: not built as that"
 	}
-	built yy UIO=y UIO_MSIX=y
-	built ym UIO=y
-	built yn UIO=y UIO_MSIX=n
-	built mm UIO_MSIX=y
-	built mn PCI_MSI=n
-	built mn PCI=n
-	built nn UIO=n
-	built mm EVENTFD=n
+	compiled() {	# EXPECT OPTION...: drivers/uio alone
+		tiny tiny "$@"
+		quiet "$*" prepare
+		quiet "$*" drivers/uio/
+		case $1 in
+		?n)	[ ! -f "$o.o" ] ;;
+		*)	[ -f "$o.o" ] ;;
+		esac || fail "$*: not built as that"
+	}
+	linked mm EVENTFD=n
 	grep -q '^CONFIG_EVENTFD=y' "$work/tiny/.config" || fail "EVENTFD=n is not overridden"
-	built mm SECURITY=y
-	built mm ACPI=y IOMMU_SUPPORT=y INTEL_IOMMU=y
+	linked mm UIO_MSIX=y
+	linked ym UIO=y
+	linked yy UIO=y UIO_MSIX=y
+	compiled yn UIO=y UIO_MSIX=n
+	compiled nn UIO=n
+	compiled mn PCI_MSI=n
+	compiled mn PCI=n
+	# Without both is what is linked.
+	compiled mm SECURITY=y
+	compiled mm ACPI=y IOMMU_SUPPORT=y INTEL_IOMMU=y
 	# No MMU: no UIO, so nothing of it.
-	tiny nommu nn MMU=n -- ARCH=riscv CROSS_COMPILE=riscv64-linux-gnu-
-	grep -q '^CONFIG_PCI_MSI=y' "$work/nommu/.config" || fail "MMU=n has no PCI_MSI here"
+	tiny nommu nn NONPORTABLE=y MMU=n -- ARCH=riscv CROSS_COMPILE=riscv64-linux-gnu-
+	grep -q '^# CONFIG_MMU is not set' "$work/nommu/.config" || fail "MMU=n is not to be had"
 	kbuild nommu prepare ARCH=riscv CROSS_COMPILE=riscv64-linux-gnu-
 	kbuild nommu drivers/uio/ ARCH=riscv CROSS_COMPILE=riscv64-linux-gnu-
 	[ ! -f "$work/nommu/drivers/uio/uio_msix.o" ] || fail "MMU=n builds it"
