@@ -52,7 +52,7 @@ run_coccicheck() {
 
 check_coccicheck() {
 	build_packages
-	packages coccinelle ocaml-nox ocaml-findlib
+	packages coccinelle ocaml-nox ocaml-findlib libpython3-dev
 	analyse coccicheck run_coccicheck
 }
 

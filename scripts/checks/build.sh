@@ -12,7 +12,7 @@ kbuild() {	# BUILD [ARGUMENT...]
 clang_version() {
 	local v min
 	min=$(SRCARCH=x86 "$src/scripts/min-tool-version.sh" llvm)
-	v=$(compgen -G '/usr/bin/clang-[0-9]*' | sed -n 's/.*clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+	v=$({ compgen -G '/usr/bin/clang-[0-9]*' || :; } | sed -n 's/.*clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
 	if [ "${v:-0}" -le "${min%%.*}" ]; then
 		v=$(apt_private system with_sources "$(archive)"
 			apt_update root
