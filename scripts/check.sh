@@ -4,7 +4,7 @@
 # Only what the series could have caused counts: the same check on the tree
 # without it says what was there before.
 #
-# Needs:  root, to install what is missing; 20 GB of disk
+# Needs:  root, to install what is missing; 12 GB of disk
 # Makes:  out/check: a log per check
 # Prints: a line per check with its time; "N passed, N failed" last
 # Usage:  check.sh [CHECK...]
