@@ -6,7 +6,7 @@ check_kselftest() {
 	local uio=$src/$t/uio o=$work/kselftest
 	v=$(clang_version)
 	build_packages
-	packages "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386
+	packages file "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386
 	at 2
 	ours() { make -s -C "$src/$t" TARGETS=uio USERCFLAGS="-Werror -Wall -Wextra ${flags:-}" \
 		USERLDFLAGS="${flags:-}" "$@"; }
