@@ -4,6 +4,7 @@
 # The files that have kernel-doc; what is new in them has no complaint.
 check_kernel_doc() {
 	local state f
+	packages python3
 	for state in base 2; do
 		at $state
 		for f in drivers/uio/uio.c drivers/uio/uio_msix.c include/linux/uio_driver.h \
@@ -47,6 +48,7 @@ check_htmldocs() {
 # References in Documentation to files that are not there.
 check_doc_refs() {
 	local state
+	packages perl
 	for state in base 2; do
 		at $state
 		(cd "$src" && tools/docs/documentation-file-ref-check) >"$logs/doc-refs.$state" 2>&1 || :

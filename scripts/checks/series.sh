@@ -68,6 +68,7 @@ sorted() {	# FILE PATTERN: PATTERN's first group is the name
 }
 
 check_order() {
+	packages python3
 	at 2
 	sorted drivers/uio/Kconfig '^config (\w+)'
 	sorted drivers/uio/Makefile '^obj-\$\((\w+)\)'
@@ -83,6 +84,7 @@ check_order() {
 # only if MAINTAINERS knows them. The new entry is well-formed.
 check_maintainers() {
 	local cover=$TOP/patches/0000-cover-letter.patch who missing extra state dir
+	packages perl
 	at 2
 	addresses() { { grep -oE '[^ <]+@[^ >]+' || :; } | sort -u; }
 	sed -nE 's/^(To|Cc): //p' "$cover" | addresses >"$logs/cover.to"
