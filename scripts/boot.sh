@@ -5,12 +5,14 @@
 # Makes:  the guest's output and its kernel's log in LOGDIR
 # Prints: what the guest says; exit code 1 if it does not say that it is done,
 #         or if its kernel reports what it did not report without the series
-# Usage:  boot.sh BUILD baseline|devices|compat|unplug|iommu LOGDIR, baseline first
+# Usage:  [LIMIT=SECONDS] [MULTI=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
+#         BOOT is one that guest-init.sh knows, ARGUMENTs are for it; "baseline" first
 . "$(dirname "$0")/lib.sh"
 
 build=$1 what=$2 logs=$3
+shift 3
 console=$logs/$what-console.log
-limit=600	# seconds
+limit=${LIMIT:-600}
 
 if [ -f "$build/arch/arm64/boot/Image" ]; then
 	qemu="qemu-system-aarch64" package=qemu-system-arm
@@ -88,26 +90,34 @@ machine+=(
 	-device virtserialport,chardev=monitor,name=monitor
 )
 
-# shellcheck disable=SC2046 # two words
-timeout -k 5 "$limit" "$qemu" -accel $(accel) "${machine[@]}" \
-	-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
-	-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what" \
-	-serial "file:$console" -serial stdio \
-	</dev/null 2>"$logs/$what-qemu.log" | tee "$logs/$what.log" || :
+# Side by side, for those who want races: then QEMU's own failure is no result.
+cpus=$(accel)
+[ -z "${MULTI:-}" ] || cpus=${cpus/single/multi}
+for _ in 1 2 3; do
+	# shellcheck disable=SC2086 # two words
+	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
+		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
+		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what -- $*" \
+		-serial "file:$console" -serial stdio \
+		</dev/null 2>"$logs/$what-qemu.log" | tee "$logs/$what.log" || :
+	grep -q iotlb_to_section "$logs/$what-qemu.log" || break
+	say "QEMU aborted by itself: once more"
+done
 
 tr -d '\r' <"$logs/$what.log" | grep -qx 'guest: done' ||
 	die "the guest did not finish within $limit s: $(tail -q -n 1 "$logs/$what-qemu.log" "$console" 2>/dev/null | tail -n 1); log: $console"
 
-# What a debug kernel reports, a line each without addresses.
+# What a debug kernel reports, a line each without times and addresses.
 reports() {
 	awk '
-		/WARNING: |BUG: |INFO: (possible|task|rcu)|UBSAN: |KASAN: |KCSAN: |Oops|general protection|unreferenced object/ {
+		/WARNING: |BUG[: ]|INFO: (possible|trying|task|rcu)|UBSAN: |Oops|general protection|unreferenced object|DEBUG_LOCKS_WARN/ {
 			if (report) print report
 			report = $0
-			locks = 0
+			sub(/^\[[^]]*\] /, "", report)
+			sub(/\+0x.*/, "", report)
 			if (match($0, /[a-z0-9_\/-]+\.[ch]:[0-9]+/))
 				report = "WARNING: " substr($0, RSTART, RLENGTH)
-			if (/lock/) locks = 2
+			locks = /INFO: possible|WARNING: possible/ ? 2 : 0
 			if (!locks) { print report; report = "" }
 			next
 		}

@@ -3,11 +3,12 @@
 #
 # Needs:  a compiler and what a kernel build takes; installs what is missing
 # Makes:  BUILD: kernel build folder, with guest/kernel and guest/initramfs
-# Usage:  build.sh TREE BUILD x86_64|arm64
+# Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt]
 . "$(dirname "$0")/lib.sh"
 
 tree=$1 build=$2
-export ARCH=$3
+export ARCH=${3%%-*}
+flavour=${3#"$ARCH"} flavour=${flavour#-}
 log=$build.log
 
 build_packages
@@ -24,19 +25,29 @@ arm64)
 	busybox=$(find "$CACHE/tools/busybox-static-arm64" -type f -path '*bin/busybox') ;;
 esac
 
-# The config: fragments on top of allnoconfig, and every line of them must take.
+# The config: fragments on top of allnoconfig, then the flavour's on top of that,
+# and every line of them must take.
 configure() {
 	local fragments=("$TOP/scripts/config/guest.config"
 			 "$TOP/scripts/config/$ARCH.config"
 			 "$tree/tools/testing/selftests/uio/config") lost
-	[ "$(cat "${fragments[@]}" "$build/guest/fragments" 2>/dev/null | sort | uniq -u | wc -l)" != 0 ] ||
-		[ ! -f "$build/.config" ] || return 0
+	local all=("${fragments[@]}" ${flavour:+"$TOP/scripts/config/$flavour.config"})
+	[ ! -f "$build/.config" ] || ! cat "${all[@]}" | cmp -s - "$build/guest/fragments" || return 0
 	stage "configure"
-	(cd "$tree" && scripts/kconfig/merge_config.sh -n -O "$build" "${fragments[@]}") >>"$log" 2>&1 ||
-		die "cannot configure $tree; log: $log"
-	lost=$(grep -h '^CONFIG' "${fragments[@]}" | grep -vxF -f "$build/.config" || :)
+	merge -n "${fragments[@]}"
+	# Else what EXPERT lets one turn off would be off.
+	[ -z "$flavour" ] || {
+		cp "$build/.config" "$build/guest/plain.config"
+		merge "$build/guest/plain.config" "$TOP/scripts/config/$flavour.config"
+	}
+	lost=$(grep -h '^CONFIG' "${all[@]}" | grep -vxF -f "$build/.config" || :)
 	[ -z "$lost" ] || die "the kernel config does not take: ${lost//$'\n'/ }"
-	cat "${fragments[@]}" >"$build/guest/fragments"
+	cat "${all[@]}" >"$build/guest/fragments"
+}
+
+merge() {
+	(cd "$tree" && scripts/kconfig/merge_config.sh -O "$build" "$@") >>"$log" 2>&1 ||
+		die "cannot configure $tree; log: $log"
 }
 
 # The program in the documentation, as it stands there.
@@ -75,7 +86,11 @@ mkdir -p "$build/guest"
 : >"$log"
 configure
 stage "build $(make -s -C "$tree" kernelversion) (log: $log)"
-make -C "$tree" O="$build" -j "$JOBS" "$(basename "$image")" modules 2>&1 | tee -a "$log" |
+# Coverage is of the files of the series only.
+gcov=()
+! grep -qx CONFIG_GCOV_KERNEL=y "$build/.config" ||
+	gcov=(GCOV_PROFILE_uio.o=y GCOV_PROFILE_uio_msix.o=y)
+make -C "$tree" O="$build" -j "$JOBS" "${gcov[@]}" "$(basename "$image")" modules 2>&1 | tee -a "$log" |
 	progress '^ +(CC|AS|LD|AR)( \[M\])? ' steps 1950 ||
 	die "cannot build the kernel: $(grep -m 1 -E '(error|Error):? ' "$log" || tail -n 1 "$log"); log: $log"
 stage "build the selftests"

@@ -4,7 +4,8 @@
 # says how it went on the second serial line. The first has the kernel's log.
 #
 # Needs:  the initramfs that build.sh makes, the machine that boot.sh starts
-# Prints: KTAP; last "guest: done", without which the run has failed
+# Prints: KTAP; coverage, if the kernel counts it; last "guest: done", without
+#         which the run has failed
 
 /bin/busybox mkdir -p /usr/bin /sbin
 /bin/busybox --install -s /bin
@@ -21,10 +22,11 @@ for report in /dev/ttyS1 /dev/ttyAMA1; do
 done
 stty -opost 2>/dev/null
 
+[ "$1" != until-failure ] || until_failure=1
 what=$(sed -n 's/.*guest=\([a-z]*\).*/\1/p' /proc/cmdline)
 case $what in
 none|baseline) ;;
-*) insmod /modules/uio_msix.ko || echo "not ok: insmod" ;;
+*) insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod" ;;
 esac
 
 # The QEMU monitor is at the other end of a virtio port.
@@ -32,6 +34,11 @@ for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
 		monitor=/dev/$(basename "$(dirname "$name")")
 done
+
+# Off, as long as nobody says otherwise.
+case $(cat /sys/module/uio_msix/parameters/allow_unsafe_vf 2>/dev/null) in
+Y) echo "not ok: allow_unsafe_vf" ;;
+esac
 
 # device NTH VENDOR:DEVICE prints the address of the nth such device.
 device() {
@@ -50,8 +57,16 @@ run() {
 	if [ -z "$address" ]; then
 		echo "not ok: $name is not there"
 	else
-		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -c uio
+		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -c uio |
+			tee /tmp/result
+		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
 	fi
+}
+
+finish() {
+	echo "guest: done"
+	reboot -f
+	sleep 60
 }
 
 # The program in the documentation, until its device is unbound.
@@ -77,6 +92,36 @@ example() {
 	fi
 }
 
+# With 64 KB pages QEMU has no VFs: their BARs are smaller than a page, which
+# the PCI core does not take. Their interrupts arrive once the PF is up.
+vf() {
+	[ "$(uname -m)" != aarch64 ] || return
+	echo 2 >/sys/bus/pci/devices/"$pf"/sriov_numvfs
+	ip link set "$(ls /sys/bus/pci/devices/"$pf"/net)" up
+	run igb-vf "$(device 1 8086:10ca)"
+}
+
+# Have kmemleak look for what nobody points to any more, twice to be sure.
+leaks() {
+	echo 2>/dev/null >/sys/kernel/debug/kmemleak || return
+	sleep 6		# younger ones do not count
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	awk '/^unreferenced/ { i = 0 }
+	     /^ *\[?<?[0-9a-f]* / && ++i && !/kmem|alloc|slab/ && i < 99 { print "unreferenced object of " $NF; i = 99 }
+	     ' /sys/kernel/debug/kmemleak >/dev/kmsg
+	cat /sys/kernel/debug/kmemleak
+}
+
+# What gcov counted in the files of the series.
+coverage() {
+	find /sys/kernel/debug/gcov -name '*.gcda' 2>/dev/null | while read -r file; do
+		echo "guest: coverage $(basename "$file")"
+		base64 "$file"
+		echo "guest: end"
+	done
+}
+
 pf=$(device 1 8086:10c9)
 pulled=$(device 2 8086:10c9)
 export UIO_MSIX_BRIDGE UIO_MSIX_NO_MSIX
@@ -97,22 +142,28 @@ baseline)
 	;;
 devices)
 	run igb "$pf"
-	run e1000e "$(device 1 8086:10d3)"
 	run rocker "$(device 1 1b36:0006)"
+	vf
+	;;
+mutant)
+	# The quick ones first.
+	run rocker "$(device 1 1b36:0006)"
+	kselftest=/kselftest32
+	run rocker-32 "$(device 1 1b36:0006)"
+	kselftest=/kselftest
+	run igb "$pf"
+	vf
+	;;
+injected)
+	run e1000e "$(device 1 8086:10d3)"
 	run nvme "$(device 1 1b36:0010)"
 	run vmxnet3 "$(device 1 15ad:07b0)"
 	run virtio-rng "$(device 1 1af4:1044)"
 
 	example "$(device 1 8086:10d3)"
-
-	# With 64 KB pages QEMU has no VFs: their BARs are smaller than a page,
-	# which the PCI core does not take. Their interrupts arrive once the PF is up.
-	if [ "$(uname -m)" != aarch64 ]; then
-		echo 2 >/sys/bus/pci/devices/"$pf"/sriov_numvfs
-		ip link set "$(ls /sys/bus/pci/devices/"$pf"/net)" up
-		run igb-vf "$(device 1 8086:10ca)"
-	fi
-
+	;;
+lockdown)
+	# Nothing can be read from debugfs afterwards.
 	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
 	;;
 compat)
@@ -130,7 +181,10 @@ iommu)
 	*) echo "not ok: no IOMMU translates for $pf" ;;
 	esac
 	run igb-iommu "$pf"
+	run rocker-iommu "$(device 1 1b36:0006)"
 	;;
 esac
-echo "guest: done"
-reboot -f
+[ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
+leaks
+coverage
+finish

@@ -5,7 +5,7 @@
 # Needs:  what tree.sh, build.sh and boot.sh need
 # Makes:  out/run (or LOGS): logs, and "summary" with the counts of the tests
 # Prints: stages, the tests' KTAP as it comes, a table, "run: N passed, ..."
-# Usage:  [KERNEL=DIR|BASE=VERSION] [LOGS=DIR] run.sh [ARCH BOOT...]
+# Usage:  [KERNEL=DIR|PREVIOUS=1] [LOGS=DIR] run.sh [ARCH[-FLAVOUR] BOOT...]
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
@@ -15,7 +15,7 @@ flock -n 9 || die "another run uses $CACHE"
 logs=${LOGS:-$TOP/out/run}
 arch=${1:-x86_64}
 boots=("${@:2}")
-[ $# != 0 ] || boots=(devices unplug iommu)
+[ $# != 0 ] || boots=(devices injected unplug lockdown iommu)
 
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -25,11 +25,13 @@ build=$CACHE/build-$(basename "$tree")
 [ "$arch" = x86_64 ] || build=$build-$arch
 "$TOP/scripts/build.sh" "$tree" "$build" "$arch"
 
+# A guest takes one CPU: as many at a time as there are.
 failed=0
-for what in baseline "${boots[@]}"; do
-	stage "boot: $what"
-	"$TOP/scripts/boot.sh" "$build" "$what" "$logs" || failed=1
-done
+stage "boot: baseline"
+"$TOP/scripts/boot.sh" "$build" baseline "$logs" || failed=1
+stage "boot: ${boots[*]}"
+printf '%s\n' "${boots[@]}" |
+	xargs -P "$JOBS" -I BOOT "$TOP/scripts/boot.sh" "$build" BOOT "$logs" || failed=1
 
 # The table: a line per device. A test that no device could run has not run,
 # which is a failure where all devices are there.

@@ -7,6 +7,7 @@
  * Documentation/driver-api/uio-msix.rst
  */
 #include <linux/capability.h>
+#include <linux/delay.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
@@ -181,18 +182,25 @@ static int uio_msix_ioctl(struct uio_info *info, unsigned int cmd, void *arg)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct uio_msix_info *msix_info = arg;
+	int ret = 0;
 
+	/* A reset by sysfs saves and restores the MSI-X table: not meanwhile. */
+	pci_cfg_access_lock(udev->pdev);
 	switch (cmd) {
 	case UIO_MSIX_GET_INFO:
 		msix_info->num_vectors = udev->num_vectors;
-		return 0;
+		break;
 	case UIO_MSIX_SET_EVENTFD:
-		return uio_msix_set_eventfd(udev, arg);
+		ret = uio_msix_set_eventfd(udev, arg);
+		break;
 	case UIO_MSIX_SET_MASK:
-		return uio_msix_set_mask(udev, arg);
+		ret = uio_msix_set_mask(udev, arg);
+		break;
 	default:
-		return -ENOTTY;
+		ret = -ENOTTY;
 	}
+	pci_cfg_access_unlock(udev->pdev);
+	return ret;
 }
 
 /*
@@ -249,11 +257,21 @@ static bool uio_msix_confined(struct pci_dev *pdev)
 	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
 }
 
+/*
+ * INTx has no handler here: off, but for devices where that would take MSI-X
+ * along.
+ */
+static void uio_msix_intx_off(struct pci_dev *pdev)
+{
+	if (!(pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG))
+		pci_intx(pdev, 0);
+}
+
 static int uio_msix_open(struct uio_info *info, struct inode *inode)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct pci_dev *pdev = udev->pdev;
-	unsigned int i;
+	unsigned int i, tries;
 	int ret;
 
 	if (!capable(CAP_SYS_RAWIO))
@@ -264,16 +282,22 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	if (udev->inode)
 		return -EBUSY;
 
-	/* A reset would wait a minute for a device that was pulled. */
-	if (!pci_device_is_present(pdev))
-		return -ENODEV;
 	/*
 	 * Not reset since it was bound, or since the last close, which could
 	 * not: see uio_msix_release(). What the device did for somebody else
-	 * must not go on once it is bus master again.
+	 * must not go on once it is bus master again. Most who hold the device
+	 * lock do so for an instant, as a read of sriov_numvfs does. A reset
+	 * would wait a minute for a device that was pulled.
 	 */
-	if (udev->dirty && pci_try_reset_function(pdev) == -EAGAIN)
-		return -EBUSY;
+	for (tries = 0; udev->dirty && pci_device_is_present(pdev); tries++) {
+		if (pci_try_reset_function(pdev) != -EAGAIN)
+			break;
+		if (tries == 10)
+			return -EBUSY;
+		msleep(10);
+	}
+	if (!pci_device_is_present(pdev))
+		return -ENODEV;
 
 	udev->vectors = kvzalloc_objs(*udev->vectors, udev->max_vectors,
 				      GFP_KERNEL_ACCOUNT);
@@ -288,7 +312,8 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	pci_cfg_access_unlock(pdev);
 	if (ret < 0) {
 		kvfree(udev->vectors);
-		return ret;
+		/* What else it returns says that MSI-X is off here. */
+		return ret == -ENOMEM || ret == -ENOSPC ? ret : -ENODEV;
 	}
 
 	udev->num_vectors = ret;
@@ -296,7 +321,11 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 		udev->vectors[i].irq = pci_irq_vector(pdev, i);
 	udev->dirty = true;
 
-	/* Unbind zaps its mappings, perhaps just after the file is closed. */
+	/*
+	 * Unbind zaps its mappings, perhaps just after the file is closed and
+	 * its file system unmounted.
+	 */
+	atomic_inc(&inode->i_sb->s_active);
 	ihold(inode);
 	udev->inode = inode;
 
@@ -312,6 +341,7 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 /* Undo uio_msix_open() but for the reset, which depends on the locks held. */
 static void uio_msix_quiesce(struct uio_msix_dev *udev)
 {
+	struct super_block *sb = udev->inode->i_sb;
 	struct pci_dev *pdev = udev->pdev;
 	unsigned int i;
 
@@ -320,12 +350,13 @@ static void uio_msix_quiesce(struct uio_msix_dev *udev)
 	for (i = 0; i < udev->num_vectors; i++)
 		uio_msix_detach(&udev->vectors[i]);
 	pci_free_irq_vectors(pdev);
-	/* That allowed INTx, for which nobody is listening. */
-	pci_intx(pdev, 0);
+	/* That allowed INTx. */
+	uio_msix_intx_off(pdev);
 	pci_cfg_access_unlock(pdev);
 
 	kvfree(udev->vectors);
 	iput(udev->inode);
+	deactivate_super(sb);
 	udev->inode = NULL;
 }
 
@@ -479,6 +510,11 @@ static int uio_msix_add_bars(struct uio_msix_dev *udev)
 	u32 table;
 
 	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
+	/* All ones is what a device reads as that is not there. */
+	if ((table & PCI_MSIX_TABLE_BIR) >= PCI_STD_NUM_BARS) {
+		pci_err(pdev, "not bound: its MSI-X table is in no BAR; is it there at all?\n");
+		return -ENODEV;
+	}
 
 	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
 		if (!pci_resource_len(pdev, bar))
@@ -530,7 +566,7 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	pci_clear_master(pdev);
-	pci_intx(pdev, 0);
+	uio_msix_intx_off(pdev);
 
 	ret = pci_request_regions_exclusive(pdev, DRIVER_NAME);
 	if (ret) {

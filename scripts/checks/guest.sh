@@ -19,7 +19,7 @@ check_run() { guest run; }
 check_compat() { guest compat x86_64 compat; }
 
 # Pages larger than most BARs, another interrupt controller.
-check_arm64_64k() { guest arm64-64k arm64 devices unplug; }
+check_arm64_64k() { guest arm64-64k arm64 devices injected unplug; }
 
 # The series before the one that the patches are based on.
-check_previous() { PREVIOUS=1 guest previous x86_64 devices unplug; }
+check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }

@@ -8,359 +8,27 @@
  *	UIO_MSIX_UNPLUG='command'	pulls the device, for good
  *	UIO_MSIX_LOCKDOWN=1		may lock the kernel down, until reboot
  */
-#include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
-#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
 #include <linux/pci.h>
-#include <linux/pci_regs.h>
-#include <linux/uio_msix.h>
 
 #include "kselftest_harness.h"
+#include "uio_msix_utils.h"
 
 #define TAINT_USER	6
 #define ROUNDS		500
-#define PCI_DEVICES	"/sys/bus/pci/devices/"
-#define PCI_DRIVERS	"/sys/bus/pci/drivers/"
-#define UIO_MAP		"/sys/class/uio/%s/maps/map"
-#define ALLOW_VF	"/sys/module/uio_msix/parameters/allow_unsafe_vf"
-#define MAX_MAPS	5
+#define IORESOURCE_IO	0x100
 #define IORESOURCE_MEM	0x200
-#define EVENT_MS	5000	/* an event that takes longer is lost */
-#define QUIET_MS	50	/* no event for so long is silence */
-
-/* The same for 32-bit programs. */
-static_assert(sizeof(struct uio_msix_info) == 16, "ABI");
-static_assert(sizeof(struct uio_msix_eventfd) == 16, "ABI");
-static_assert(sizeof(struct uio_msix_mask) == 16, "ABI");
-
-/* Format a path; good until the fourth call after it. */
-static const char *path(const char *fmt, ...)
-{
-	static char buf[4][256];
-	static int turn;
-	va_list ap;
-
-	turn = (turn + 1) % 4;
-	va_start(ap, fmt);
-	vsnprintf(buf[turn], sizeof(buf[turn]), fmt, ap);
-	va_end(ap);
-	return buf[turn];
-}
-
-/* One write(2) of @text: 0 or -errno. */
-static int put(const char *file, const char *text)
-{
-	int fd = open(file, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* The first word of a file, "" if there is none. */
-static char *get(const char *file, char word[64])
-{
-	FILE *f = fopen(file, "re");
-
-	if (!f || fscanf(f, "%63s", word) != 1)
-		word[0] = 0;
-	if (f)
-		fclose(f);
-	return word;
-}
-
-static uint64_t get_u64(const char *file)
-{
-	char word[64];
-
-	return strtoull(get(file, word), NULL, 0);
-}
-
-/* An attribute of a PCI device. */
-static const char *pci(const char *bdf, const char *attr)
-{
-	return path(PCI_DEVICES "%s/%s", bdf, attr);
-}
-
-static bool pci_has(const char *bdf, const char *attr)
-{
-	return !access(pci(bdf, attr), F_OK);
-}
-
-static uint32_t pci_config(const char *bdf, int offset, int size)
-{
-	int fd = open(pci(bdf, "config"), O_RDONLY | O_CLOEXEC);
-	uint32_t value = 0;
-
-	if (pread(fd, &value, size, offset) != size)
-		value = 0;
-	close(fd);
-	return value;
-}
-
-static bool pci_master(const char *bdf)
-{
-	return pci_config(bdf, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
-}
-
-static int pci_find_cap(const char *bdf, int id)
-{
-	int pos = pci_config(bdf, PCI_CAPABILITY_LIST, 1);
-
-	while (pos && pci_config(bdf, pos, 1) != (uint32_t)id)
-		pos = pci_config(bdf, pos + 1, 1);
-	return pos;
-}
-
-/* The name of the driver that @bdf is bound to, "" if none. */
-static char *pci_driver(const char *bdf, char name[64])
-{
-	char link[256];
-	ssize_t len = readlink(pci(bdf, "driver"), link, sizeof(link) - 1);
-
-	link[len < 0 ? 0 : len] = 0;
-	snprintf(name, 64, "%s", len < 0 ? "" : strrchr(link, '/') + 1);
-	return name;
-}
-
-/* From whatever driver it has to @driver, "" for none: 0 or probe's -errno. */
-static int pci_bind(const char *bdf, const char *driver)
-{
-	char old[64];
-	int ret = 0;
-
-	if (*pci_driver(bdf, old))
-		ret = put(path(PCI_DRIVERS "%s/unbind", old), bdf);
-	if (ret || !*driver)
-		return ret;
-	if (!strcmp(driver, "uio_msix"))
-		put(pci(bdf, "driver_override"), driver);
-	ret = put(path(PCI_DRIVERS "%s/bind", driver), bdf);
-	put(pci(bdf, "driver_override"), "\n");
-	return ret;
-}
-
-struct uio_map {
-	char name[64];
-	uint64_t addr;
-	uint64_t size;
-	uint64_t offset;	/* of the BAR in its first page */
-};
-
-/*
- * How a kind of device is made to interrupt by its own registers, in BAR0; if
- * that can be mapped, see maps_all_but_the_table.
- */
-struct uio_msix_kind {
-	uint32_t id;		/* device and vendor */
-	uint32_t fire;		/* where to write the vector, ... */
-	uint32_t scratch;	/* some register on the third 4 KB page */
-	uint32_t cleared;	/* a register with a bit ... */
-	uint32_t bit;		/* ... that a reset clears */
-	bool as_bit;		/* ... or 1 << vector, which this init enables */
-	struct {
-		uint32_t reg;
-		uint32_t value;
-	} init[4];
-};
-
-static const struct uio_msix_kind uio_msix_kinds[] = {
-	/* Intel 82576, PF and VF: cleared and auto-cleared, no moderation */
-	{ 0x10c98086, 0x1520, 0x2800, 0x1524, 1, true, { { 0x1528, ~0u },
-		{ 0x1514, 0xc0000011 }, { 0x152c, 0x3ff }, { 0x1524, 0x3ff } } },
-	{ 0x10ca8086, 0x1520, 0x2800, 0x2828, 1 << 25, true, { { 0x1528, ~0u },
-		{ 0x152c, 7 }, { 0x1524, 7 } } },
-	/* QEMU's rocker switch, 128 vectors and a register to fire them */
-	{ 0x00061b36, 0x20, 0, 0, 0, false, { } },
-};
-
-struct uio_msix {
-	const char *bdf;
-	int fd;
-	char path[64];
-	uint32_t num_vectors;
-	int num_maps;
-	struct uio_map maps[MAX_MAPS];
-	const struct uio_msix_kind *kind;	/* NULL: fired by the kernel */
-	void *bar0;
-	uint32_t *regs;
-};
-
-/* Registers; atomic, for the compiler to leave each access alone. */
-static uint32_t reg_read(uint32_t *regs, uint32_t offset)
-{
-	return __atomic_load_n(regs + offset / 4, __ATOMIC_ACQUIRE);
-}
-
-static void reg_write(uint32_t *regs, uint32_t offset, uint32_t value)
-{
-	__atomic_store_n(regs + offset / 4, value, __ATOMIC_RELEASE);
-}
-
-/* Fill in what sysfs says of a bound device. 0 or -1. */
-static int uio_msix_find(struct uio_msix *dev, const char *bdf)
-{
-	glob_t found;
-	char *uio;
-	int i;
-
-	*dev = (struct uio_msix){ .bdf = bdf, .fd = -1 };
-	if (glob(pci(bdf, "uio/uio*"), 0, NULL, &found))
-		return -1;
-	uio = strrchr(found.gl_pathv[0], '/') + 1;
-	snprintf(dev->path, sizeof(dev->path), "/dev/%s", uio);
-	for (i = 0; i < MAX_MAPS; i++) {
-		if (!*get(path(UIO_MAP "%d/name", uio, i), dev->maps[i].name))
-			break;
-		dev->maps[i].addr = get_u64(path(UIO_MAP "%d/addr", uio, i));
-		dev->maps[i].size = get_u64(path(UIO_MAP "%d/size", uio, i));
-		dev->maps[i].offset = get_u64(path(UIO_MAP "%d/offset", uio, i));
-	}
-	dev->num_maps = i;
-	globfree(&found);
-	return 0;
-}
-
-static void *uio_msix_map(struct uio_msix *dev, int map)
-{
-	return mmap(NULL, dev->maps[map].size, PROT_READ | PROT_WRITE,
-		    MAP_SHARED, dev->fd, map * getpagesize());
-}
-
-/* Enable the interrupts of a device that was reset. */
-static void uio_msix_init(struct uio_msix *dev)
-{
-	size_t i;
-
-	for (i = 0; dev->kind && i < 4 && dev->kind->init[i].reg; i++)
-		reg_write(dev->regs, dev->kind->init[i].reg,
-			  dev->kind->init[i].value);
-}
-
-/* Open and make ready to fire: 0 or -errno. */
-static int uio_msix_open(struct uio_msix *dev)
-{
-	uint32_t id = get_u64(pci(dev->bdf, "vendor")) |
-		      get_u64(pci(dev->bdf, "device")) << 16;
-	struct uio_msix_info info;
-	size_t i;
-
-	dev->fd = open(dev->path, O_RDWR | O_CLOEXEC);
-	if (dev->fd < 0 || ioctl(dev->fd, UIO_MSIX_GET_INFO, &info))
-		return -errno;
-	dev->num_vectors = info.num_vectors;
-
-	for (i = 0; i < ARRAY_SIZE(uio_msix_kinds); i++)
-		if (uio_msix_kinds[i].id == id &&
-		    !strcmp(dev->maps[0].name, "BAR0"))
-			dev->kind = &uio_msix_kinds[i];
-	if (!dev->kind)
-		return 0;
-
-	dev->bar0 = uio_msix_map(dev, 0);
-	if (dev->bar0 == MAP_FAILED)
-		return -errno;
-	dev->regs = dev->bar0 + dev->maps[0].offset;
-	uio_msix_init(dev);
-	return 0;
-}
-
-static void uio_msix_close(struct uio_msix *dev)
-{
-	if (dev->regs)
-		munmap(dev->bar0, dev->maps[0].size);
-	if (dev->fd >= 0)
-		close(dev->fd);
-	dev->regs = NULL;
-	dev->fd = -1;
-}
-
-/* The interrupt number of a vector that has an eventfd, from its name. */
-static int uio_msix_irq(struct uio_msix *dev, uint32_t vector)
-{
-	char name[64], line[4096];
-	int irq = -1;
-	FILE *f;
-
-	snprintf(name, sizeof(name), " uio_msix[%u](%s)", vector, dev->bdf);
-	f = fopen("/proc/interrupts", "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (strstr(line, name))
-			irq = atoi(line);
-	if (f)
-		fclose(f);
-	return irq;
-}
-
-/* Have the device send one interrupt, or else the kernel: 0 or -errno. */
-static int uio_msix_fire(struct uio_msix *dev, uint32_t vector)
-{
-	int ret = -EBUSY, tries;
-
-	if (dev->kind) {
-		reg_write(dev->regs, dev->kind->fire,
-			  dev->kind->as_bit ? 1u << vector : vector);
-		return 0;
-	}
-	for (tries = 0; ret == -EBUSY && tries < 100; tries++) {
-		ret = put(path("/sys/kernel/debug/irq/irqs/%d",
-			       uio_msix_irq(dev, vector)), "trigger");
-		usleep(ret ? 1000 : 0);
-	}
-	return ret;
-}
-
-static int set_eventfd(struct uio_msix *dev, uint32_t vector, int fd)
-{
-	struct uio_msix_eventfd arg = { .vector = vector, .fd = fd };
-
-	return ioctl(dev->fd, UIO_MSIX_SET_EVENTFD, &arg) ? -errno : 0;
-}
-
-static int set_mask(struct uio_msix *dev, uint32_t vector, int masked)
-{
-	struct uio_msix_mask arg = { .vector = vector, .masked = masked };
-
-	return ioctl(dev->fd, UIO_MSIX_SET_MASK, &arg) ? -errno : 0;
-}
-
-/* What arrived on a non-blocking eventfd within @ms. */
-static int events(int fd, int ms)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	uint64_t count = 0;
-
-	poll(&pfd, 1, ms);
-	if (read(fd, &count, sizeof(count)) != sizeof(count))
-		count = 0;
-	return count;
-}
-
-/*
- * The tests, and what they need to know of the device under test
- */
+#define NOBODY		65534
+#define UIO_PORT	"/sys/class/uio/%s/portio/port"
 
 static const char *bdf;
 
@@ -832,9 +500,21 @@ TEST_F(uio_msix, sysfs_reset_while_open)
 	EXPECT_FALSE(pci_master(bdf));
 }
 
-TEST_F(uio_msix, close_resets)
+/* BAR0 by sysfs, which has it while the device is not bound. */
+static void *map_resource0(size_t size)
 {
-	uint32_t reg, bit;
+	int fd = open(pci(bdf, "resource0"), O_RDWR | O_CLOEXEC);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	close(fd);
+	return p;
+}
+
+/* What the device was told is forgotten by close, unbind and the first open. */
+TEST_F(uio_msix, resets)
+{
+	size_t size = self->dev.maps[0].size;
+	uint32_t reg, bit, *regs;
 	char method[64];
 
 	get(pci(bdf, "reset_method"), method);
@@ -847,14 +527,114 @@ TEST_F(uio_msix, close_resets)
 	uio_msix_close(&self->dev);
 
 	/* Open without the set-up that would set it. */
-	self->dev.fd = open(self->dev.path, O_RDWR);
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+	self->dev.bar0 = uio_msix_map(&self->dev, 0);
+	self->dev.regs = self->dev.bar0 + self->dev.maps[0].offset;
+	EXPECT_EQ(0U, reg_read(self->dev.regs, reg) & bit);
+
+	reg_write(self->dev.regs, reg, reg_read(self->dev.regs, reg) | bit);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	uio_msix_close(&self->dev);
+	regs = map_resource0(size);
+	ASSERT_TRUE(regs != MAP_FAILED);
+	EXPECT_EQ(0U, reg_read(regs, reg) & bit);
+
+	/* Nobody knows what another driver left behind. */
+	reg_write(regs, reg, reg_read(regs, reg) | bit);
+	EXPECT_NE(0U, reg_read(regs, reg) & bit);
+	munmap(regs, size);
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
 	self->dev.bar0 = uio_msix_map(&self->dev, 0);
 	self->dev.regs = self->dev.bar0 + self->dev.maps[0].offset;
 	EXPECT_EQ(0U, reg_read(self->dev.regs, reg) & bit);
 }
 
-/* Start and length of BAR @bar by the resource file; 0 if it is not memory. */
-static uint64_t bar_range(int bar, uint64_t *start)
+/* The number that the kernel gave an eventfd, until all let go of it. */
+static int eventfd_id(int fd)
+{
+	char line[64];
+	int id = -1;
+	FILE *f = fopen(path("/proc/self/fdinfo/%d", fd), "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "eventfd-id: %d", &id);
+	if (f)
+		fclose(f);
+	return id;
+}
+
+/* Whether one of the next eventfds gets @id: nobody has it any more. */
+static bool eventfd_is_free(int id)
+{
+	int fds[64], i, found = 0;
+
+	for (i = 0; i < 64; i++) {
+		fds[i] = eventfd(0, EFD_CLOEXEC);
+		found += eventfd_id(fds[i]) == id;
+	}
+	while (i--)
+		close(fds[i]);
+	return found;
+}
+
+TEST_F(uio_msix, lets_go_of_eventfds)
+{
+	enum { DETACH, REPLACE, ERROR, CLOSE, UNBIND, HOWS };
+	int how, fd, id;
+
+	for (how = 0; how < HOWS; how++) {
+		fd = eventfd(0, EFD_CLOEXEC);
+		id = eventfd_id(fd);
+		ASSERT_LE(0, id);
+		if (how == ERROR)
+			set_eventfd(&self->dev, ~0u, fd);
+		else
+			ASSERT_EQ(0, set_eventfd(&self->dev, 0, fd));
+		close(fd);
+		EXPECT_EQ(how == ERROR, eventfd_is_free(id));
+		switch (how) {
+		case DETACH:
+			EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+			break;
+		case REPLACE:
+			EXPECT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+			break;
+		case CLOSE:
+			uio_msix_close(&self->dev);
+			EXPECT_EQ(0, uio_msix_open(&self->dev));
+			break;
+		case UNBIND:
+			EXPECT_EQ(0, pci_bind(bdf, ""));
+		}
+		EXPECT_TRUE(eventfd_is_free(id)) {
+			TH_LOG("case %d", how);
+		}
+	}
+}
+
+/* The node is pinned while it is open, and no longer. */
+TEST_F(uio_msix, lets_go_of_the_inode)
+{
+	struct statvfs before, after;
+	int round;
+
+	ASSERT_EQ(0, statvfs("/dev", &before));
+	for (round = 0; round < 4; round++) {
+		if (round % 2)
+			uio_msix_close(&self->dev);
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+	}
+	ASSERT_EQ(0, statvfs("/dev", &after));
+	EXPECT_EQ(before.f_ffree, after.f_ffree);
+}
+
+/* Start and length of BAR @bar by the resource file; 0 if it is not @kind. */
+static uint64_t bar_range(int bar, unsigned int kind, uint64_t *start)
 {
 	unsigned long long from = 0, to = 0, flags = 0;
 	FILE *f = fopen(pci(bdf, "resource"), "re");
@@ -865,7 +645,7 @@ static uint64_t bar_range(int bar, uint64_t *start)
 	if (f)
 		fclose(f);
 	*start = from;
-	return flags & IORESOURCE_MEM ? to - from + 1 : 0;
+	return flags & kind ? to - from + 1 : 0;
 }
 
 /* Whether another BAR, of this or another device, is on the pages of this one. */
@@ -908,7 +688,7 @@ TEST_F(uio_msix, maps_all_but_the_table)
 		      PCI_MSIX_FLAGS_QSIZE) + 1;
 
 	for (bar = 0; bar < 6; bar++) {
-		len = bar_range(bar, &start);
+		len = bar_range(bar, IORESOURCE_MEM, &start);
 		if (!len)
 			continue;
 
@@ -943,6 +723,32 @@ TEST_F(uio_msix, maps_all_but_the_table)
 			TH_LOG("BAR%d", bar);
 		}
 	}
+}
+
+TEST_F(uio_msix, io_bars_are_port_regions)
+{
+	const char *uio = self->dev.path + strlen("/dev/");
+	char name[64], bar_name[8];
+	uint64_t start, len;
+	int bar, port = 0;
+
+	EXPECT_STREQ("uio_msix", get(path("/sys/class/uio/%s/name", uio), name));
+	for (bar = 0; bar < 6; bar++) {
+		len = bar_range(bar, IORESOURCE_IO, &start);
+		if (!len)
+			continue;
+		sprintf(bar_name, "BAR%d", bar);
+		EXPECT_STREQ(bar_name, get(path(UIO_PORT "%d/name", uio, port),
+					   name));
+		EXPECT_EQ(start, get_u64(path(UIO_PORT "%d/start", uio, port)));
+		EXPECT_EQ(len, get_u64(path(UIO_PORT "%d/size", uio, port)));
+		EXPECT_STREQ("port_x86", get(path(UIO_PORT "%d/porttype", uio,
+						  port), name));
+		port++;
+	}
+	EXPECT_EQ(-1, access(path(UIO_PORT "%d", uio, port), F_OK));
+	if (!port)
+		SKIP(return, "no I/O-port BAR");
 }
 
 /* mmap(): 0 or -errno. */
@@ -1011,36 +817,190 @@ static int try_map(const char *file, uint64_t offset, bool proc)
 	return ret;
 }
 
-/* Every other way to a BAR: closed while bound, open before and after. */
+/* Write back what the command register holds: 0 or -errno. */
+static int try_config(const char *file)
+{
+	int fd = open(file, O_RDWR | O_CLOEXEC), ret = 0;
+	uint16_t command;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &command, 2, PCI_COMMAND) != 2 ||
+	    pwrite(fd, &command, 2, PCI_COMMAND) != 2)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static const char *proc_bus_pci(void)
+{
+	return path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8);
+}
+
+/* Every other way to a BAR: closed while bound, open to root before and after. */
 TEST_F(uio_msix, no_other_way_to_the_bars)
 {
 	uint64_t page = getpagesize(), start, len;
-	const char *proc, *sysfs;
-	int bar, bound;
+	int bar, bound, user, error;
+	const char *sysfs;
+	char proc[32];
 
+	strcpy(proc, proc_bus_pci());
 	for (bound = 1; bound >= 0; bound--) {
-		for (bar = 0; bar < 6; bar++) {
-			len = bar_range(bar, &start);
+		for (bar = 0; bar < 6 * 2; bar++) {
+			user = bar / 6;
+			len = bar_range(bar % 6, IORESOURCE_MEM, &start);
 			if (!len || (!bound && len < page))
 				continue;
-			sysfs = path(PCI_DEVICES "%s/resource%d", bdf, bar);
-			EXPECT_EQ(bound ? -EINVAL : 0, try_map(sysfs, 0, false));
+			error = user ? -EACCES : bound ? -EINVAL : 0;
+			ASSERT_EQ(0, seteuid(user ? NOBODY : 0));
+			sysfs = path(PCI_DEVICES "%s/resource%d", bdf, bar % 6);
+			EXPECT_EQ(error, try_map(sysfs, 0, false));
 			sysfs = path("%s_wc", sysfs);
 			if (!access(sysfs, F_OK))
-				EXPECT_EQ(bound ? -EINVAL : 0,
-					  try_map(sysfs, 0, false));
-			proc = path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8);
+				EXPECT_EQ(error, try_map(sysfs, 0, false));
 			if (!access(proc, F_OK))
-				EXPECT_EQ(bound ? -EINVAL : 0,
-					  try_map(proc, start & -page, true));
-			EXPECT_EQ(bound ? -EPERM : 0,
-				  try_map("/dev/mem", start & -page,
-					  false));
+				EXPECT_EQ(error, try_map(proc, start & -page,
+							 true));
+			EXPECT_EQ(error == -EINVAL ? -EPERM : error,
+				  try_map("/dev/mem", start & -page, false));
+			ASSERT_EQ(0, seteuid(0));
 		}
 		uio_msix_close(&self->dev);
 		if (bound)
 			ASSERT_EQ(0, pci_bind(bdf, ""));
 	}
+}
+
+/* Configuration space is root's, until the kernel is locked down. */
+TEST_F(uio_msix, config_is_for_root)
+{
+	EXPECT_EQ(0, try_config(pci(bdf, "config")));
+	ASSERT_EQ(0, seteuid(NOBODY));
+	EXPECT_EQ(-EACCES, try_config(pci(bdf, "config")));
+	EXPECT_EQ(-EACCES, try_config(proc_bus_pci()));
+	EXPECT_EQ(-1, open(self->dev.path, O_RDWR));
+	EXPECT_EQ(EACCES, errno);
+	ASSERT_EQ(0, seteuid(0));
+}
+
+/* Whether /proc/self/smaps gives the mapping at @p this VmFlag. */
+static bool vm_flag(void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[256], start[32];
+	bool at_p = false;
+
+	sprintf(start, "%lx-", (unsigned long)p);
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, start, strlen(start)))
+			at_p = true;
+		if (at_p && !strncmp(line, "VmFlags:", 8))
+			break;
+	}
+	if (f)
+		fclose(f);
+	return at_p && strstr(line, flag);
+}
+
+static int peek(pid_t pid, void *p)
+{
+	errno = 0;
+	ptrace(PTRACE_PEEKDATA, pid, p, NULL);
+	return -errno;
+}
+
+/* Who has a mapping can do no more with it than load and store in its range. */
+TEST_F(uio_msix, mapping_leads_no_further)
+{
+	size_t page = getpagesize(), size = self->dev.maps[0].size;
+	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC), status;
+	uint32_t word = 1, copy;
+	struct iovec to = { &copy, 4 }, from = { &word, 4 };
+	void *p, *moved;
+	pid_t pid;
+
+	if (!self->dev.num_maps)
+		SKIP(return, "no BAR to map");
+	p = uio_msix_map(&self->dev, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+
+	/* In no core dump, in nobody's page cache: reading has side effects. */
+	EXPECT_TRUE(vm_flag(p, " io "));
+	EXPECT_TRUE(vm_flag(p, " pf "));
+	EXPECT_TRUE(vm_flag(p, " de "));
+	EXPECT_TRUE(vm_flag(p, " dd "));
+
+	/* The control, on memory of our own, is that these can work. */
+	EXPECT_EQ(4, pread(mem, &copy, 4, (uintptr_t)&word));
+	EXPECT_EQ(-1, pread(mem, &copy, 4, (uintptr_t)p));
+	EXPECT_EQ(4, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+	from.iov_base = p;
+	EXPECT_EQ(-1, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+	pid = fork();
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		_exit(raise(SIGSTOP));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, peek(pid, &word));
+	EXPECT_EQ(-EIO, peek(pid, p));
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+
+	EXPECT_TRUE(mremap(p, size, size + page, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_TRUE(mremap(p, 0, page, MREMAP_MAYMOVE) == MAP_FAILED);
+	moved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_TRUE(mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   moved) == moved);
+	EXPECT_FALSE(sigbus_at(moved));
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_TRUE(sigbus_at(moved));
+	munmap(moved, size);
+}
+
+/* The physical address of a page that is there, 0 if it cannot be known. */
+static uint64_t physical(void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t page = getpagesize(), entry;
+
+	if (pread(fd, &entry, 8, (uintptr_t)p / page * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * page;
+}
+
+/* Interrupts arrive either way; what else the device writes does not. */
+TEST_F(uio_msix, dma_reaches_memory_unless_iommu)
+{
+	const struct uio_msix_kind *kind = self->dev.kind;
+	size_t page = getpagesize();
+	uint32_t *regs = self->dev.regs;
+	int log = log_open();
+	uint64_t addr;
+	uint8_t *p;
+
+	if (!kind || !kind->dma)
+		SKIP(return, "no way known to have it write memory");
+	p = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	memset(p, 0x5a, page);
+	addr = physical(p);
+	ASSERT_NE(0U, addr);
+	ASSERT_EQ(0, set_eventfd(&self->dev, 2, self->efd));
+	reg_write(regs, kind->dma, addr);
+	reg_write(regs, kind->dma + 4, addr >> 32);
+	reg_write(regs, kind->dma + 8, 64);
+	reg_write(regs, kind->dma + 12, 2);	/* fill with 0x96, then vector 2 */
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+	EXPECT_EQ(confined() ? 0x5a : 0x96, p[0]);
+	EXPECT_EQ(confined() ? 0x5a : 0x96, p[63]);
+	EXPECT_EQ(0x5a, p[64]);
+	if (!access("/sys/class/iommu/dmar0", F_OK))
+		EXPECT_EQ(confined(), log_count(log, bdf + 5, "DMA Write") > 0);
+	munmap(p, page);
 }
 
 TEST_F(uio_msix, vf_needs_opt_in)
@@ -1201,6 +1161,53 @@ TEST_F(uio_msix, unbind_while_in_use)
 	uio_msix_close(&again);
 }
 
+/* Set the number of the bus behind the bridge of @bdf: the number it had. */
+static int secondary_bus(int bus)
+{
+	char link[256], *bridge;
+	uint8_t old = bus;
+	int fd;
+
+	link[readlink(path(PCI_DEVICES "%s", bdf), link, 255)] = 0;
+	bridge = strrchr(link, '/');
+	*bridge = 0;
+	bridge = strrchr(link, '/') + 1;
+	if (strlen(bridge) != strlen("0000:00:00.0"))
+		return -1;
+	fd = open(pci(bridge, "config"), O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &old, 1, PCI_SECONDARY_BUS) != 1 ||
+	    pwrite(fd, &bus, 1, PCI_SECONDARY_BUS) != 1)
+		return -1;
+	close(fd);
+	return old;
+}
+
+/* A device that does not answer is waited for by nobody. */
+TEST_F(uio_msix, absent_device)
+{
+	int bus;
+
+	if (is_vf())
+		SKIP(return, "the PF answers for its VF");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	bus = secondary_bus(0xff);
+	if (bus < 0)
+		SKIP(return, "not behind a bridge");
+	EXPECT_EQ(0xffffU, pci_config(bdf, 0, 2));
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(-ENODEV, uio_msix_open(&self->dev));
+	refused(_metadata, bdf, -ENODEV, "MSI-X table is in no BAR");
+	secondary_bus(bus);
+	EXPECT_NE(0xffffU, pci_config(bdf, 0, 2));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+}
+
 static int sysfs_remove(void)
 {
 	return put(pci(bdf, "remove"), "1");
@@ -1257,6 +1264,8 @@ TEST_F(uio_msix, lockdown)
 	for (tries = 0; tries < 2; tries++)
 		EXPECT_EQ(-EPERM, uio_msix_open(&self->dev));
 	refused(_metadata, bdf, -EPERM, "locked down");
+	EXPECT_EQ(-EPERM, try_config(pci(bdf, "config")));
+	EXPECT_EQ(-EPERM, try_config(proc_bus_pci()));
 }
 
 static pid_t main_pid;

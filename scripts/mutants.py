@@ -1,0 +1,269 @@
+#!/usr/bin/python3
+"""
+Break the series on purpose, one line at a time, and see which test notices.
+
+Needs:  the debug kernel, built by "run.sh x86_64-debug"
+Makes:  OUT/N: logs of the guest that ran mutant N
+Prints: a line per mutant; "N mutants, N caught" last; exit code 1 if a mutant
+        was not caught
+Usage:  mutants.py TREE BUILD OUT JOBS [N...]
+"""
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+DRIVER = 'drivers/uio/uio_msix.c'
+CORE = 'drivers/uio/uio.c'
+SCRIPTS = os.path.dirname(os.path.abspath(__file__))
+
+# What it is, file, text, what the text becomes.
+MUTANTS = (
+    # Handler, vectors
+    ('signals twice', DRIVER,
+     '\teventfd_signal(READ_ONCE(vec->trigger));\n',
+     '\teventfd_signal(READ_ONCE(vec->trigger));\n' * 2),
+    ('masks lazily', DRIVER,
+     '\tirq_set_status_flags(vec->irq, IRQ_DISABLE_UNLAZY);\n', ''),
+    ('trigger kept when request_irq() fails', DRIVER,
+     '\t\tvec->trigger = NULL;\n\t\tkfree(name);', '\t\tkfree(name);'),
+    ('name leaks when request_irq() fails', DRIVER,
+     '\t\tvec->trigger = NULL;\n\t\tkfree(name);', '\t\tvec->trigger = NULL;'),
+    ('name leaks on detach', DRIVER,
+     'kfree(free_irq(vec->irq, vec));', 'free_irq(vec->irq, vec);'),
+    ('detach frees what is not requested', DRIVER,
+     '\tif (!vec->trigger)\n\t\treturn;\n', ''),
+    ('eventfd leaks on detach', DRIVER,
+     '\teventfd_ctx_put(vec->trigger);\n', ''),
+    ('eventfd put before the interrupt is freed', DRIVER,
+     '\tkfree(free_irq(vec->irq, vec));\n\teventfd_ctx_put(vec->trigger);\n',
+     '\teventfd_ctx_put(vec->trigger);\n\tkfree(free_irq(vec->irq, vec));\n'),
+    ('detached but still attached', DRIVER,
+     '\teventfd_ctx_put(vec->trigger);\n\tvec->trigger = NULL;\n',
+     '\teventfd_ctx_put(vec->trigger);\n'),
+    ('mask survives a detach', DRIVER, '\tvec->masked = false;\n', ''),
+    ('vector out of range', DRIVER,
+     'index >= udev->num_vectors', 'index > udev->num_vectors'),
+    # SET_EVENTFD
+    ('fd below -1', DRIVER, 'arg->fd < -1 || ', ''),
+    ('flags of SET_EVENTFD', DRIVER, 'arg->fd < -1 || arg->flags ||',
+     'arg->fd < -1 ||'),
+    ('reserved of SET_EVENTFD', DRIVER,
+     'arg->fd < -1 || arg->flags || arg->reserved)',
+     'arg->fd < -1 || arg->flags)'),
+    ('failed set detaches', DRIVER,
+     '\tif (IS_ERR(trigger))\n',
+     '\tuio_msix_detach(vec);\n\tif (IS_ERR(trigger))\n'),
+    ('eventfd leaks when attach fails', DRIVER,
+     '\t\tif (ret)\n\t\t\teventfd_ctx_put(trigger);\n', ''),
+    ('replace by free and request', DRIVER,
+     '\tif (!vec->trigger) {\n\t\tret =', '\tuio_msix_detach(vec);\n\tif (!vec->trigger) {\n\t\tret ='),
+    ('old eventfd put while it is signalled', DRIVER,
+     '\tsynchronize_irq(vec->irq);\n', ''),
+    ('old eventfd put before the swap', DRIVER,
+     '\ttrigger = xchg(&vec->trigger, trigger);\n\tsynchronize_irq(vec->irq);\n'
+     '\teventfd_ctx_put(trigger);\n',
+     '\teventfd_ctx_put(vec->trigger);\n'
+     '\ttrigger = xchg(&vec->trigger, trigger);\n\tsynchronize_irq(vec->irq);\n'),
+    ('old eventfd leaks on replace', DRIVER,
+     '\tsynchronize_irq(vec->irq);\n\teventfd_ctx_put(trigger);\n',
+     '\tsynchronize_irq(vec->irq);\n'),
+    ('replace keeps the old', DRIVER,
+     '\ttrigger = xchg(&vec->trigger, trigger);\n', ''),
+    # SET_MASK
+    ('masked above 1', DRIVER, 'arg->masked > 1 || ', ''),
+    ('flags of SET_MASK', DRIVER, 'arg->masked > 1 || arg->flags ||',
+     'arg->masked > 1 ||'),
+    ('reserved of SET_MASK', DRIVER,
+     'arg->flags || arg->reserved ||\n', 'arg->flags ||\n'),
+    ('mask of a detached vector', DRIVER,
+     ' ||\n\t    !vec->trigger)', ')'),
+    ('mask is counted', DRIVER,
+     '\tif (vec->masked == arg->masked)\n\t\treturn 0;\n', ''),
+    ('mask is not remembered', DRIVER, '\tvec->masked = arg->masked;\n', ''),
+    ('unmask never', DRIVER, '\t\tenable_irq(vec->irq);\n', '\t\t;\n'),
+    # Ioctls
+    ('EINVAL for an unknown ioctl', DRIVER,
+     '\tdefault:\n\t\treturn -ENOTTY;', '\tdefault:\n\t\treturn -EINVAL;'),
+    # Mappings
+    ('fault after unregistering', DRIVER,
+     '\tif (!idev->info)\n\t\treturn VM_FAULT_SIGBUS;\n', ''),
+    ('every page is the first', DRIVER,
+     'vmf->address, vmf->pgoff)', 'vmf->address, vmf->vma->vm_pgoff)'),
+    ('private mappings', DRIVER,
+     '\tif (vma_desc_is_cow_mapping(desc))\n\t\treturn -EINVAL;\n', ''),
+    ('mappings grow', DRIVER,
+     '\t\t\t   VMA_DONTEXPAND_BIT, VMA_DONTDUMP_BIT);', '\t\t\t   VMA_DONTDUMP_BIT);'),
+    ('always map 0', DRIVER, 'info->mem[index].addr', 'info->mem[0].addr'),
+    ('no zap', DRIVER,
+     '\tunmap_mapping_range(udev->inode->i_mapping, 0, 0, true);\n', ''),
+    ('inode not pinned', DRIVER, '\tihold(inode);\n', ''),
+    ('inode leaks', DRIVER, '\tiput(udev->inode);\n', ''),
+    # Open, close, unbind
+    ('no CAP_SYS_RAWIO', DRIVER, 'if (!capable(CAP_SYS_RAWIO))', 'if (0)'),
+    ('opens under lockdown', DRIVER,
+     '\tif (ret)\n\t\treturn ret;\n\tif (udev->inode)', '\tif (udev->inode)'),
+    ('two opens', DRIVER,
+     '\tif (udev->inode)\n\t\treturn -EBUSY;\n', ''),
+    ('no reset before the first open', DRIVER,
+     '\tudev->max_vectors = pci_msix_vec_count(pdev);\n\tudev->dirty = true;\n',
+     '\tudev->max_vectors = pci_msix_vec_count(pdev);\n'),
+    ('no reset at close', DRIVER,
+     'udev->dirty = pci_try_reset_function(udev->pdev) == -EAGAIN;',
+     'udev->dirty = false;'),
+    ('no reset at unbind', DRIVER,
+     '\tif (udev->dirty && pci_device_is_present(pdev))\n', '\tif (0)\n'),
+    ('one vector only', DRIVER,
+     'pci_alloc_irq_vectors(pdev, 1, udev->max_vectors,', 'pci_alloc_irq_vectors(pdev, 1, 1,'),
+    ('vectors leak when open fails', DRIVER,
+     '\tif (ret < 0) {\n\t\tkvfree(udev->vectors);\n', '\tif (ret < 0) {\n'),
+    ('no bus master', DRIVER,
+     '\tif (ret > 0)\n\t\tpci_set_master(pdev);\n', ''),
+    ('bus master stays on', DRIVER,
+     '\tpci_clear_master(pdev);\n\tfor (i', '\tfor (i'),
+    ('interrupts outlive the close', DRIVER,
+     '\t\tuio_msix_detach(&udev->vectors[i]);\n', '\t\t;\n'),
+    ('INTx is on after close', DRIVER, '\tpci_intx(pdev, 0);\n\tpci_cfg', '\tpci_cfg'),
+    ('open for ever', DRIVER, '\tiput(udev->inode);\n\tudev->inode = NULL;\n',
+     '\tiput(udev->inode);\n'),
+    ('no taint', DRIVER, '\t\tadd_taint(TAINT_USER, LOCKDEP_STILL_OK);\n', ''),
+    ('taints with an IOMMU', DRIVER, 'if (!uio_msix_confined(pdev)) {', 'if (1) {'),
+    ('warns each time', DRIVER, '\t\tudev->warned = true;\n', ''),
+    ('unbind leaves it running', DRIVER,
+     '0, 0, true);\n\tuio_msix_quiesce(udev);\n', '0, 0, true);\n'),
+    # Bind
+    ('VFs by default', DRIVER,
+     'static bool allow_unsafe_vf;', 'static bool allow_unsafe_vf = true;'),
+    ('VFs always', DRIVER,
+     'pdev->is_virtfn && !READ_ONCE(allow_unsafe_vf)', '0'),
+    ('PF with VFs', DRIVER, '\tif (pci_num_vf(pdev)) {', '\tif (0) {'),
+    ('bridges', DRIVER, 'pdev->hdr_type != PCI_HEADER_TYPE_NORMAL', '0'),
+    ('no MSI-X', DRIVER, '\tif (!pdev->msix_cap) {', '\tif (0) {'),
+    ('binds under lockdown', DRIVER,
+     'use vfio-pci with an IOMMU\\n");\n\treturn ret;',
+     'use vfio-pci with an IOMMU\\n");\n\treturn 0;'),
+    ('bus master from the start', DRIVER,
+     '\tpci_clear_master(pdev);\n\tpci_intx', '\tpci_set_master(pdev);\n\tpci_intx'),
+    ('BARs not claimed exclusively', DRIVER,
+     'pci_request_regions_exclusive', 'pci_request_regions'),
+    ('BARs stay claimed', DRIVER,
+     '\tpci_release_regions(pdev);\n\tpci_disable_device(pdev);\n}',
+     '\tpci_disable_device(pdev);\n}'),
+    ('BARs stay claimed when the bind fails', DRIVER,
+     'err_release:\n\tpci_release_regions(pdev);\n', 'err_release:\n'),
+    ('table is mapped', DRIVER,
+     '\tif (bar != (table & PCI_MSIX_TABLE_BIR))\n', '\tif (1)\n'),
+    ('page after the table is not mapped', DRIVER,
+     'PAGE_ALIGN(table_end), end)', 'PAGE_ALIGN(table_end) + PAGE_SIZE, end)'),
+    ('one I/O BAR is another', DRIVER,
+     'port->start = pci_resource_start(pdev, bar);',
+     'port->start = pci_resource_start(pdev, 0);'),
+    # The core
+    ('core: ENOTTY once unregistered', CORE,
+     '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tif (!idev->info->ioctl',
+     '\t\tif (!idev->info)\n\t\t\treturn -ENOTTY;\n\t\tif (!idev->info->ioctl'),
+    ('core: any size', CORE, ' || size > sizeof(buf))', ')'),
+    ('core: stack leaks', CORE, 'sizeof(u64)] = { };',
+     'sizeof(u64)];\n\n\tmemset(buf, 0x5a, sizeof(buf));'),
+    ('core: not copied in', CORE,
+     '(_IOC_DIR(cmd) & _IOC_WRITE) && ', '0 && '),
+    ('core: faults ignored', CORE,
+     '\t    copy_to_user(uarg, buf, size))\n\t\treturn -EFAULT;',
+     '\t    copy_to_user(uarg, buf, size))\n\t\treturn ret;'),
+    ('core: gone while it copied', CORE,
+     '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tret =', '\t\tret ='),
+    ('core: no 32-bit programs', CORE, '\t.compat_ioctl\t= compat_ptr_ioctl,\n', ''),
+)
+
+
+def module(tree, build, work, path, before, after):
+    """Build the module of PATH with the change; return its file."""
+    text = open(os.path.join(tree, path)).read()
+    if text.count(before) < 1:
+        return None
+    name = os.path.basename(path)[:-2]
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(work)
+    with open(os.path.join(work, name + '.c'), 'w') as file:
+        file.write(text.replace(before, after, 1))
+    with open(os.path.join(work, 'Makefile'), 'w') as file:
+        file.write(f'obj-m := {name}.o\n')
+    subprocess.run(['make', '-s', '-C', tree, 'O=' + build, 'M=' + work,
+                    'modules'], capture_output=True, check=False)
+    built = os.path.join(work, name + '.ko')
+    return built if os.path.exists(built) else None
+
+
+def image(build, work, ko):
+    """A build folder for boot.sh: the kernel, an initramfs with the module."""
+    root = os.path.join(work, 'root')
+    shutil.copytree(os.path.join(build, 'guest/root'), root, symlinks=True)
+    shutil.copy(ko, os.path.join(root, 'modules'))
+    os.makedirs(os.path.join(work, 'guest'))
+    os.link(os.path.join(build, 'guest/kernel'),
+            os.path.join(work, 'guest/kernel'))
+    subprocess.run('find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 '
+                   '>../guest/initramfs', shell=True, cwd=root, check=True)
+    shutil.rmtree(root)
+
+
+def verdict(work, out, baseline):
+    """The first test that fails, or what else goes wrong; None if nothing."""
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    shutil.copy(baseline, out)
+    for boot in 'mutant', 'injected', 'unplug', 'iommu', 'lockdown':
+        run = subprocess.run(
+            [os.path.join(SCRIPTS, 'boot.sh'), work, boot, out, 'until-failure'],
+            capture_output=True, text=True, env=dict(os.environ, LIMIT='400'))
+        log = open(os.path.join(out, boot + '.log'), errors='replace').read()
+        device = ''
+        for line in log.replace('\r', '').split('\n'):
+            if line.startswith('guest: device '):
+                device = line.split()[2]
+            failed = re.match(r'(?:# not ok \d+|not ok:?) (?!\d)(.*)', line)
+            if failed:
+                return f'{device}: {failed[1]}'
+        if run.returncode:
+            return f'{boot}: {run.stderr.strip().split("; log:")[0]}'
+    return None
+
+
+def main():
+    tree, build, out, jobs = sys.argv[1:5]
+    chosen = [int(n) for n in sys.argv[5:]] or range(len(MUTANTS))
+    os.makedirs(out, exist_ok=True)
+    subprocess.run([os.path.join(SCRIPTS, 'boot.sh'), build, 'baseline', out],
+                   check=True, stdout=subprocess.DEVNULL)
+    baseline = os.path.join(out, 'baseline.reports')
+
+    def run(number, ko, work):
+        image(build, work, ko)
+        caught = verdict(work, os.path.join(out, str(number)), baseline)
+        shutil.rmtree(work)
+        return number, caught
+
+    # One build at a time, all CPUs for the guests.
+    done = caught = 0
+    with concurrent.futures.ThreadPoolExecutor(int(jobs)) as pool:
+        runs = []
+        for number in chosen:
+            name, path, before, after = MUTANTS[number]
+            work = os.path.join(build, 'guest', f'mutant-{number}')
+            ko = module(tree, build, work, path, before, after)
+            if not ko:
+                sys.exit(f'error: mutant {number} ({name}) does not build')
+            runs.append(pool.submit(run, number, ko, work))
+        for future in concurrent.futures.as_completed(runs):
+            number, by = future.result()
+            done += 1
+            caught += by is not None
+            print(f'{number:3} {MUTANTS[number][0]:42} '
+                  f'{by or "NOT CAUGHT"}', flush=True)
+    print(f'{done} mutants, {caught} caught')
+    sys.exit(done != caught)
+
+
+main()
