@@ -1,12 +1,17 @@
 # uio_msix: the patch series and what tests it. 'make help' lists all of it.
 
-export KERNEL SUBMITTER SIGNOFF V JOBS
+export KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
 	@echo 'make check     all tests: the above, and what the bots of the kernel run'
 	@echo 'make check-X   one of them, X being'
 	@scripts/check.sh --list | fold -s -w 60 | sed 's/^/               /'
+	@echo 'make coverage  the lines of the series that the kselftests run'
+	@echo 'make races     1,000 rounds of each race with the driver (ROUNDS=N)'
+	@echo 'make fuzz      a million random calls (SEED=N CALLS=N)'
+	@echo 'make soak      10 million interrupts (INTERRUPTS=N)'
+	@echo 'make mutants   break the driver on purpose: is it noticed?'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'
@@ -22,6 +27,9 @@ help:
 run check tree patches:
 	@scripts/$@.sh
 
+coverage races fuzz soak mutants:
+	@scripts/long.sh $@
+
 check-%:
 	@scripts/check.sh $*
 
@@ -31,4 +39,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check tree patches clean distclean
+.PHONY: help run check coverage races fuzz soak mutants tree patches clean distclean

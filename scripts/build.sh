@@ -58,6 +58,16 @@ example() {
 		-isystem "$build/usr/include" -o "$build/guest/root/example" "$c"
 }
 
+# What is too heavy for the selftests.
+programs() {
+	local t=$tree/tools/testing/selftests c
+	for c in "$TOP"/scripts/guest/*.c; do
+		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -O2 -pthread \
+			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
+			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
+	done
+}
+
 initramfs() {
 	local root=$build/guest/root
 	rm -rf "$root"
@@ -67,6 +77,7 @@ initramfs() {
 	cp -r "$build"/guest/kselftest* "$root"
 	example >>"$log" 2>&1 ||
 		die "the program in the documentation does not compile; log: $log"
+	programs >>"$log" 2>&1 || die "cannot build scripts/guest; log: $log"
 	find "$build/drivers/uio" -name '*.ko' -exec cp -t "$root/modules" {} +
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"

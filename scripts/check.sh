@@ -32,7 +32,8 @@ all=(tree view checkpatch order maintainers shellcheck
      kernel-doc htmldocs doc-refs get_abi
      check-uapi header
      kselftest
-     run compat arm64-64k previous)
+     run compat arm64-64k previous
+     debug kcsan rt coverage races fuzz soak mutants)
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }

@@ -23,3 +23,36 @@ check_arm64_64k() { guest arm64-64k arm64 devices injected unplug; }
 
 # The series before the one that the patches are based on.
 check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }
+
+# Everything that finds mistakes, as far as one kernel can have it, and faults
+# injected; with coverage of the files of the series, which "coverage" reads.
+check_debug() { guest debug x86_64-debug devices injected unplug lockdown iommu compat; }
+
+# Data races: for them to happen, guest CPUs run side by side.
+check_kcsan() { MULTI=1 guest kcsan x86_64-kcsan devices injected; }
+
+check_rt() { guest rt x86_64-rt devices injected; }
+
+# long.sh in short.
+long() {	# NAME VARIABLE=VALUE...
+	local name=$1 rc=0
+	shift
+	env LOGS="$TOP/out/$name" "$@" "$TOP/scripts/long.sh" "$name" || rc=$?
+	sed -n 's/^[a-z]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' \
+		"$TOP/out/$name/summary" >"$logs/$name.counts" 2>/dev/null || :
+	[ -s "$logs/$name.counts" ] || rm -f "$logs/$name.counts"
+	return $rc
+}
+
+check_coverage() {
+	[[ " ${checks[*]} " = *" debug "*" arm64-64k "* || " ${checks[*]} " = *" arm64-64k "*" debug "* ]] ||
+		{ "$TOP/scripts/long.sh" coverage; return; }
+	"$TOP/scripts/long.sh" coverage_report
+}
+
+check_races() { long races ROUNDS=10; }
+check_fuzz() { long fuzz CALLS=20000; }
+check_soak() { long soak INTERRUPTS=200000; }
+
+# One of each kind: handler, ioctl, mapping, bind, core.
+check_mutants() { MUTANTS="0 12 25 34 61 70" "$TOP/scripts/long.sh" mutants; }

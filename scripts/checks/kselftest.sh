@@ -3,7 +3,7 @@
 
 check_kselftest() {
 	local v t=tools/testing/selftests
-	local uio=$src/$t/uio o=$work/kselftest
+	local uio=$src/$t/uio o=$work/kselftest programs=(uio_msix_test uio_msix_fail_nth)
 	v=$(clang_version)
 	build_packages
 	packages file "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386
@@ -19,16 +19,18 @@ check_kselftest() {
 	trap 'git -C "$src" clean -xdfq' EXIT
 	make -s -C "$src" -j "$JOBS" headers
 	ours
-	is "$uio/uio_msix_test" 'ELF 64-bit'
-	[ "$(git -C "$src" check-ignore --no-index -v "$t/uio/uio_msix_test" | cut -d : -f 1)" = "$t/uio/.gitignore" ] ||
-		fail "$t/uio/.gitignore does not name the program"
+	for program in "${programs[@]}"; do
+		is "$uio/$program" 'ELF 64-bit'
+		[ "$(git -C "$src" check-ignore --no-index -v "$t/uio/$program" | cut -d : -f 1)" = "$t/uio/.gitignore" ] ||
+			fail "$t/uio/.gitignore does not name $program"
+	done
 	for f in $(git -C "$src" ls-files "$t/uio"); do
 		! git -C "$src" check-ignore --no-index -v "$f" | grep "^$t" || fail "$f is ignored"
 	done
-	[ -z "$(git -C "$src" ls-files --others "$t/uio" -x uio_msix_test)" ] ||
+	[ -z "$(git -C "$src" ls-files --others --exclude-from="$uio/.gitignore" "$t/uio")" ] ||
 		fail "$t/uio has what .gitignore does not name"
 	ours clean
-	[ ! -e "$uio/uio_msix_test" ] || fail "make clean leaves the program"
+	[ -z "$(git -C "$src" ls-files --others "$t/uio")" ] || fail "make clean leaves programs"
 	git -C "$src" clean -xdfq
 
 	for how in gcc -m32 clang; do
@@ -40,12 +42,14 @@ check_kselftest() {
 		-m32)	flags=-m32 ours O="$o" INSTALL_PATH="$o/installed" install ;;
 		gcc)	ours O="$o" INSTALL_PATH="$o/installed" install ;;
 		esac
-		case $how in
-		-m32)	is "$o/installed/uio/uio_msix_test" 'ELF 32-bit' ;;
-		*)	is "$o/installed/uio/uio_msix_test" 'ELF 64-bit' ;;
-		esac
-		[ "$("$o/installed/run_kselftest.sh" -l)" = uio:uio_msix_test ] ||
-			fail "run_kselftest.sh does not list it"
+		for program in "${programs[@]}"; do
+			case $how in
+			-m32)	is "$o/installed/uio/$program" 'ELF 32-bit' ;;
+			*)	is "$o/installed/uio/$program" 'ELF 64-bit' ;;
+			esac
+			"$o/installed/run_kselftest.sh" -l | grep -qx "uio:$program" ||
+				fail "run_kselftest.sh does not list $program"
+		done
 		[ -s "$o/installed/uio/settings" ] || fail "settings are not installed"
 	done
 	[ -z "$(git -C "$src" status --porcelain --ignored "$t/uio")" ] || fail "O= writes to the source"

@@ -1019,21 +1019,19 @@ TEST_F(uio_msix, vf_needs_opt_in)
 	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
 }
 
-static char own_driver[64];
-
 TEST_F(uio_msix, pf_with_live_vfs)
 {
 	uio_msix_close(&self->dev);
 	if (!get_u64(pci(bdf, "sriov_totalvfs")))
 		SKIP(return, "no SR-IOV");
-	if (pci_bind(bdf, own_driver) ||
+	if (pci_bind(bdf, taken.driver) ||
 	    put(pci(bdf, "sriov_numvfs"), "1"))
-		SKIP(return, "driver '%s' enables no VF", own_driver);
+		SKIP(return, "driver '%s' enables no VF", taken.driver);
 	pci_bind(bdf, "");
 	if (!get_u64(pci(bdf, "sriov_numvfs")))
-		SKIP(return, "driver '%s' takes its VFs along", own_driver);
+		SKIP(return, "driver '%s' takes its VFs along", taken.driver);
 	refused(_metadata, bdf, -EBUSY, "VFs enabled");
-	ASSERT_EQ(0, pci_bind(bdf, own_driver));
+	ASSERT_EQ(0, pci_bind(bdf, taken.driver));
 	ASSERT_EQ(0, put(pci(bdf, "sriov_numvfs"), "0"));
 }
 
@@ -1268,33 +1266,8 @@ TEST_F(uio_msix, lockdown)
 	EXPECT_EQ(-EPERM, try_config(proc_bus_pci()));
 }
 
-static pid_t main_pid;
-static char allow_vf[64];
-
-/* The harness exits by itself, and forks. */
-static void give_back(void)
-{
-	if (getpid() != main_pid || !pci_has(bdf, "vendor"))
-		return;
-	if (pci_bind(bdf, own_driver))
-		fprintf(stderr, "%s not given back to '%s'\n", bdf, own_driver);
-	put(ALLOW_VF, allow_vf);
-}
-
 int main(int argc, char **argv)
 {
-	bdf = getenv("UIO_MSIX_DEV");
-	if (argc > 1 && strlen(argv[argc - 1]) == strlen("0000:00:00.0"))
-		bdf = argv[--argc];
-	argv[argc] = NULL;
-
-	if (bdf) {
-		pci_driver(bdf, own_driver);
-		get(ALLOW_VF, allow_vf);
-		if (is_vf())
-			put(ALLOW_VF, "Y");
-		main_pid = getpid();
-		atexit(give_back);
-	}
+	bdf = take(&argc, argv);
 	return test_harness_run(argc, argv);
 }

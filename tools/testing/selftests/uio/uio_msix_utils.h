@@ -346,4 +346,42 @@ static inline int events(int fd, int ms)
 	return count;
 }
 
+/* The device under test, and what it has to become again. */
+static struct {
+	const char *bdf;
+	char driver[64];
+	char allow_vf[64];
+	pid_t pid;
+} taken;
+
+/* The harness exits by itself, and forks. */
+static inline void give_back(void)
+{
+	if (getpid() != taken.pid || !pci_has(taken.bdf, "vendor"))
+		return;
+	if (pci_bind(taken.bdf, taken.driver))
+		fprintf(stderr, "%s not given back to '%s'\n", taken.bdf,
+			taken.driver);
+	put(ALLOW_VF, taken.allow_vf);
+}
+
+/* The last argument or else UIO_MSIX_DEV; NULL if there is neither. */
+static inline const char *take(int *argc, char **argv)
+{
+	taken.bdf = getenv("UIO_MSIX_DEV");
+	if (*argc > 1 && strlen(argv[*argc - 1]) == strlen("0000:00:00.0"))
+		taken.bdf = argv[--*argc];
+	argv[*argc] = NULL;
+
+	if (taken.bdf) {
+		pci_driver(taken.bdf, taken.driver);
+		get(ALLOW_VF, taken.allow_vf);
+		if (pci_has(taken.bdf, "physfn"))
+			put(ALLOW_VF, "Y");
+		taken.pid = getpid();
+		atexit(give_back);
+	}
+	return taken.bdf;
+}
+
 #endif /* SELFTESTS_UIO_MSIX_UTILS_H */

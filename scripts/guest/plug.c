@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hot-unplug against a user who does all that the driver offers: a device is
+ * deleted through the monitor of QEMU, which asks the kernel first, and in every
+ * other round pulled: the slot loses power while the driver is in use.
+ *
+ * Usage: plug ADDRESS ROUNDS MONITOR DEVICE_ADD
+ *        DEVICE_ADD is the line that adds it again, with its id as "pulled"
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <time.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "uio_msix_utils.h"
+
+#define PLUG_MS		60000	/* pciehp blinks for 5 s, and takes its time */
+#define HANG_MS		10000
+
+static const char *bdf;
+static unsigned long *interrupts;	/* shared with the user */
+
+static void fail(int round, const char *what)
+{
+	printf("not ok plug: %s (round %d)\n", what, round);
+	fflush(stdout);
+	put("/proc/sysrq-trigger", "w");
+	exit(1);
+}
+
+static bool wait_for(bool present, int ms)
+{
+	while (pci_has(bdf, "vendor") != present && ms-- > 0)
+		usleep(1000);
+	return ms > 0;
+}
+
+static void gone(int sig)
+{
+	(void)sig;
+	_exit(0);
+}
+
+/* Exits with 0 once the device is gone: by SIGBUS or ENODEV, no other way. */
+static void use(struct uio_msix *dev)
+{
+	int fds[2], i, ret;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGBUS, gone);
+	for (i = 0; i < 2; i++)
+		fds[i] = eventfd(0, EFD_NONBLOCK);
+	for (i = 0;; i++) {
+		ret = set_eventfd(dev, 0, fds[i % 2]);
+		if (!ret)
+			ret = set_mask(dev, 0, i % 3 == 0);
+		if (!ret && i % 16 == 0)
+			ret = set_eventfd(dev, 0, -1);
+		if (ret == -ENODEV)
+			_exit(0);
+		/* Detached a moment ago. */
+		if (ret && ret != -EINVAL)
+			_exit(1);
+		uio_msix_fire(dev, 0);
+		*interrupts += events(fds[0], 0) + events(fds[1], 0);
+	}
+}
+
+static void pull(void)
+{
+	char link[256], *port;
+	uint16_t control;
+	int fd, at;
+
+	link[readlink(path(PCI_DEVICES "%s", bdf), link, 255)] = 0;
+	*strrchr(link, '/') = 0;
+	port = strrchr(link, '/') + 1;
+	at = pci_find_cap(port, PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL;
+	control = pci_config(port, at, 2) | PCI_EXP_SLTCTL_PCC |
+		  PCI_EXP_SLTCTL_PIC;
+	fd = open(pci(port, "config"), O_RDWR);
+	if (pwrite(fd, &control, 2, at) != 2)
+		perror("power");
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	time_t start = time(NULL);
+	struct uio_msix_info info;
+	unsigned long seen;
+	struct uio_msix dev;
+	int round, rounds, status, ms;
+	pid_t pid;
+
+	if (argc != 5) {
+		fprintf(stderr, "usage: plug ADDRESS ROUNDS MONITOR DEVICE_ADD\n");
+		return 2;
+	}
+	bdf = argv[1];
+	rounds = atoi(argv[2]);
+	interrupts = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (round = 0; round < rounds; round++) {
+		if (pci_bind(bdf, "uio_msix") || uio_msix_find(&dev, bdf) ||
+		    uio_msix_open(&dev))
+			fail(round, "cannot be used");
+		seen = *interrupts;
+		pid = fork();
+		if (!pid)
+			use(&dev);
+		for (ms = 0; *interrupts == seen && ms < HANG_MS; ms++)
+			usleep(1000);
+		if (ms == HANG_MS)
+			fail(round, "no interrupt");
+		usleep(random() % 20000);
+
+		if (round % 2)
+			pull();
+		else if (put(argv[3], "device_del pulled\n"))
+			fail(round, "no monitor");
+		if (!wait_for(false, PLUG_MS))
+			fail(round, "not removed");
+		for (ms = 0; !waitpid(pid, &status, WNOHANG); ms++) {
+			if (ms == HANG_MS)
+				fail(round, "its user hangs");
+			usleep(1000);
+		}
+		if (!WIFEXITED(status) || WEXITSTATUS(status))
+			fail(round, "its user was not told");
+		pfd.fd = dev.fd;
+		if (ioctl(dev.fd, UIO_MSIX_GET_INFO, &info) != -1 ||
+		    errno != ENODEV || poll(&pfd, 1, 0) != 1 ||
+		    !(pfd.revents & POLLERR))
+			fail(round, "the file does not say that it is gone");
+		uio_msix_close(&dev);
+
+		if (put(argv[3], argv[4]) || !wait_for(true, PLUG_MS))
+			fail(round, "does not come back");
+		usleep(100000);
+	}
+	printf("ok plug: %d rounds, orderly and pulled in turn, %lu interrupts, %ld s\n",
+	       rounds, *interrupts, (long)(time(NULL) - start));
+	return 0;
+}

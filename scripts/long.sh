@@ -1,0 +1,88 @@
+#!/bin/bash
+# The tests that take long, each of which "make check" runs in short.
+#
+# Needs:  what run.sh needs
+# Makes:  out/NAME (or LOGS): logs
+# Prints: stages, what the programs in the guest say, and the result last
+# Usage:  long.sh coverage|races|fuzz|soak|mutants
+#         ROUNDS (1000), CALLS (1000000), SEED (1), INTERRUPTS (10000000) and
+#         MUTANTS (all) say how long
+. "$(dirname "$0")/lib.sh"
+
+name=$1
+logs=${LOGS:-$TOP/out/$name}
+
+coverage() {
+	LOGS=$TOP/out/debug "$TOP/scripts/run.sh" x86_64-debug devices injected unplug lockdown iommu compat
+	LOGS=$TOP/out/arm64-64k "$TOP/scripts/run.sh" arm64 devices injected unplug
+	coverage_report
+}
+
+# What the logs of these two runs say.
+coverage_report() {
+	local tree
+	tree=$("$TOP/scripts/tree.sh")
+	python3 "$TOP/scripts/coverage.py" "$tree" \
+		"gcov:$CACHE/build-linux-x86_64-debug:$TOP/out/debug" \
+		"aarch64-linux-gnu-gcov:$CACHE/build-linux-arm64:$TOP/out/arm64-64k"
+}
+
+# A kernel, and guests of it that run side by side for up to LIMIT seconds.
+guests() {	# FLAVOUR ARGUMENTS BOOT...
+	local tree build flavour=$1 arguments=$2
+	shift 2
+	exec 9>"$CACHE/lock"
+	flock -n 9 || die "another run uses $CACHE"
+	rm -rf "$logs"
+	mkdir -p "$logs"
+	tree=$("$TOP/scripts/tree.sh")
+	build=$CACHE/build-linux${flavour:+-x86_64-$flavour}
+	"$TOP/scripts/build.sh" "$tree" "$build" "x86_64${flavour:+-$flavour}"
+	stage "boot: baseline"
+	"$TOP/scripts/boot.sh" "$build" baseline "$logs"
+	stage "boot: $*"
+	printf '%s\n' "$@" |
+		LIMIT=${LIMIT:-14400} MULTI=1 xargs -P "$JOBS" -I BOOT \
+			sh -c "\"$TOP/scripts/boot.sh\" \"$build\" BOOT \"$logs\" $arguments"
+}
+
+# The counts of what the programs in the guests said.
+summary() {
+	cat "$logs"/*.log | tr -d '\r' | awk -v name="$name" '
+		/^ok / && !/# SKIP/ { passed++ }
+		/^not ok/ { failed++ }
+		END {
+			if (!passed) failed++
+			printf "%s: %d passed, %d failed\n", name, passed, failed
+			exit failed > 0
+		}' | tee "$logs/summary"
+}
+
+races() {
+	guests debug "${ROUNDS:-1000}" racespf racesvf racesrocker racesplug || :
+	summary
+}
+
+fuzz() {
+	guests debug "${SEED:-1} ${CALLS:-1000000}" fuzzpf fuzzvf fuzzrocker fuzznvme || :
+	summary
+}
+
+soak() {
+	guests "" "${INTERRUPTS:-10000000}" soakrocker soakpf || :
+	summary
+}
+
+mutants() {
+	local tree
+	exec 9>"$CACHE/lock"
+	flock -n 9 || die "another run uses $CACHE"
+	tree=$("$TOP/scripts/tree.sh")
+	"$TOP/scripts/build.sh" "$tree" "$CACHE/build-linux-x86_64-debug" x86_64-debug
+	stage "mutants (logs: $logs)"
+	# shellcheck disable=SC2086 # a list
+	python3 "$TOP/scripts/mutants.py" "$tree" "$CACHE/build-linux-x86_64-debug" "$logs" "$JOBS" ${MUTANTS:-}
+}
+
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+"$name"
