@@ -23,8 +23,7 @@ else
 	qemu="qemu-system-x86_64" package=qemu-system-x86
 	# Else QEMU unplugs by ACPI what is behind a root port.
 	machine=(-M q35 -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off)
-	# All use MSI; the ACPI code that routes INTx takes most of a bind's time.
-	args="intel_iommu=on acpi=noirq"
+	args="intel_iommu=on"
 fi
 has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
 has_igb || {
