@@ -25,7 +25,8 @@ build=$CACHE/build-$(basename "$tree")
 [ "$arch" = x86_64 ] || build=$build-$arch
 "$TOP/scripts/build.sh" "$tree" "$build" "$arch"
 
-# A guest takes one CPU: as many at a time as there are.
+# A guest takes one CPU: as many at a time as there are. Debug kernels are slow.
+[ "$arch" = "${arch%-*}" ] || export LIMIT=${LIMIT:-1800}
 failed=0
 stage "boot: baseline"
 "$TOP/scripts/boot.sh" "$build" baseline "$logs" || failed=1

@@ -1172,7 +1172,7 @@ static const struct op ops[] = {
 
 static void begin(void)
 {
-	uint32_t v;
+	uint32_t v, value = 0, first = 0;
 	int i, ret;
 
 	if (!rebound && gone)
@@ -1187,10 +1187,13 @@ static void begin(void)
 	fcntl(dev.fd, F_SETFL, O_NONBLOCK);
 	for (i = 0; i < (int)ARRAY_SIZE(ufd); i++)
 		ufd[i] = dev.fd;
-	for (i = 0; i < dev.num_maps; i++)
+	for (i = 0; i < dev.num_maps; i++) {
 		check(mmap(REFS + ((long)i << 32), dev.maps[i].size, PROT_READ,
 			   MAP_SHARED | MAP_FIXED, dev.fd, i * page) !=
 		      MAP_FAILED, "mmap");
+		peek(REFS + ((long)i << 32), i ? &value : &first);
+		check(!i || !first || value != first, "two maps of one BAR");
+	}
 	set_pages(0, PAGES, &hole);
 
 	/* Nothing may be pending that the model does not know of. */
