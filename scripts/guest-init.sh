@@ -112,9 +112,11 @@ leaks() {
 	sleep 6		# younger ones do not count
 	echo scan >/sys/kernel/debug/kmemleak
 	echo scan >/sys/kernel/debug/kmemleak
-	awk '/^unreferenced/ { i = 0 }
-	     /^ *\[?<?[0-9a-f]* / && ++i && !/kmem|alloc|slab/ && i < 99 { print "unreferenced object of " $NF; i = 99 }
-	     ' /sys/kernel/debug/kmemleak >/dev/kmsg
+	awk '/^unreferenced/ { named = 0 }
+	     /\+0x[0-9a-f]+\/0x/ && !/kmem|alloc|slab|sprintf|strdup|memdup/ && !named++ {
+		sub(/\+0x.*/, "")
+		print "unreferenced object of " $1
+	     }' /sys/kernel/debug/kmemleak >/dev/kmsg
 	cat /sys/kernel/debug/kmemleak
 }
 
@@ -212,7 +214,7 @@ iommu)
 	run rocker-iommu "$(device 1 1b36:0006)"
 	;;
 esac
-[ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
 leaks
+[ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
 coverage
 finish
