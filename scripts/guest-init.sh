@@ -50,6 +50,7 @@ device() {
 
 # run NAME ADDRESS [VARIABLE=VALUE...]: the kernel's own runner, on one device.
 kselftest=/kselftest
+program=uio_msix_test
 run() {
 	name=$1 address=$2
 	shift 2
@@ -57,7 +58,7 @@ run() {
 	if [ -z "$address" ]; then
 		echo "not ok: $name is not there"
 	else
-		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -c uio |
+		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -t "uio:$program" |
 			tee /tmp/result
 		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
 	fi
@@ -108,10 +109,11 @@ long() {
 
 # Have kmemleak look for what nobody points to any more, twice to be sure.
 leaks() {
-	echo 2>/dev/null >/sys/kernel/debug/kmemleak || return
-	sleep 6		# younger ones do not count
-	echo scan >/sys/kernel/debug/kmemleak
-	echo scan >/sys/kernel/debug/kmemleak
+	[ -f /sys/kernel/debug/kmemleak ] || return
+	for _ in 1 2 3; do
+		sleep 6		# younger ones do not count
+		echo scan 2>/dev/null >/sys/kernel/debug/kmemleak || return
+	done
 	awk '/^unreferenced/ { named = 0 }
 	     /\+0x[0-9a-f]+\/0x/ && !/kmem|alloc|slab|sprintf|strdup|memdup/ && !named++ {
 		sub(/\+0x.*/, "")
@@ -161,6 +163,14 @@ mutant)
 	run igb "$pf"
 	enable_vfs
 	run igb-vf "$vf"
+	program=uio_msix_fail_nth
+	run rocker-faults "$(device 1 1b36:0006)"
+	;;
+faults)
+	program=uio_msix_fail_nth
+	run rocker-faults "$(device 1 1b36:0006)"
+	run e1000e-faults "$(device 1 8086:10d3)"
+	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf-faults "$vf"; }
 	;;
 injected)
 	run e1000e "$(device 1 8086:10d3)"

@@ -13,7 +13,7 @@ name=$1
 logs=${LOGS:-$TOP/out/$name}
 
 coverage() {
-	LOGS=$TOP/out/debug "$TOP/scripts/run.sh" x86_64-debug devices injected unplug lockdown iommu compat
+	LOGS=$TOP/out/debug "$TOP/scripts/run.sh" x86_64-debug injected faults devices iommu compat lockdown unplug
 	LOGS=$TOP/out/arm64-64k "$TOP/scripts/run.sh" arm64 devices injected unplug
 	coverage_report
 }

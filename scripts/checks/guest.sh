@@ -26,7 +26,7 @@ check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }
 
 # Everything that finds mistakes, as far as one kernel can have it, and faults
 # injected; with coverage of the files of the series, which "coverage" reads.
-check_debug() { guest debug x86_64-debug devices injected unplug lockdown iommu compat; }
+check_debug() { guest debug x86_64-debug injected faults devices iommu compat lockdown unplug; }
 
 # Data races: for them to happen, guest CPUs run side by side.
 check_kcsan() { MULTI=1 guest kcsan x86_64-kcsan devices injected; }
