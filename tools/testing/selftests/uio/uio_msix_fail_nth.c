@@ -194,13 +194,18 @@ static void is_unbound(struct __test_metadata *_metadata,
 	EXPECT_STREQ("", pci_driver(bdf, name));
 	EXPECT_FALSE(pci_has(bdf, "uio"));
 	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_EQ(0U, get_u64(pci(bdf, "enable")));
 	EXPECT_NE(0, access(self->dev.path, F_OK));
 }
 
 static void undo_bind(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(fail_nth) *self)
 {
-	(void)self;
+	struct uio_msix bound;
+
+	/* Nothing is left out for want of memory. */
+	EXPECT_EQ(0, uio_msix_find(&bound, bdf));
+	EXPECT_EQ(self->dev.num_maps, bound.num_maps);
 	EXPECT_EQ(0, put(PCI_DRIVERS "uio_msix/unbind", bdf));
 }
 
@@ -234,6 +239,11 @@ static void is_closed(struct __test_metadata *_metadata,
 static void undo_open(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(fail_nth) *self)
 {
+	struct uio_msix_info info;
+
+	/* As many vectors as it says, though they may be fewer. */
+	EXPECT_EQ(0, ioctl(self->dev.fd, UIO_MSIX_GET_INFO, &info));
+	EXPECT_EQ(0, set_eventfd(&self->dev, info.num_vectors - 1, self->efd));
 	EXPECT_EQ(0, close(self->dev.fd));
 	is_closed(_metadata, self);
 	self->dev.fd = -1;
@@ -293,9 +303,13 @@ static void undo_attach(struct __test_metadata *_metadata,
 
 TEST_F(fail_nth, attach)
 {
+	int id = eventfd_id(self->efd);
+
 	fail_each(_metadata, self, do_attach, is_detached, undo_attach,
 		  no_memory_or_copy);
 	EXPECT_LT(2U, self->failed);
+	close(self->efd);
+	EXPECT_TRUE(eventfd_is_free(id));
 }
 
 static int do_replace(FIXTURE_DATA(fail_nth) *self)
@@ -409,11 +423,25 @@ static void undo_mmap(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, munmap(mapped, self->dev.maps[0].size));
 }
 
+static void is_unmapped(struct __test_metadata *_metadata,
+			FIXTURE_DATA(fail_nth) *self)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+	int count = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		count += !!strstr(line, self->dev.path);
+	if (f)
+		fclose(f);
+	EXPECT_EQ(self->dev.regs ? 1 : 0, count);
+}
+
 TEST_F(fail_nth, mmap)
 {
 	if (!self->dev.num_maps)
 		SKIP(return, "no BAR to map");
-	fail_each(_metadata, self, do_mmap, nothing, undo_mmap, no_memory);
+	fail_each(_metadata, self, do_mmap, is_unmapped, undo_mmap, no_memory);
 	EXPECT_LE(1U, self->failed);
 }
 

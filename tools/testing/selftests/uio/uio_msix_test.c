@@ -551,34 +551,6 @@ TEST_F(uio_msix, resets)
 	EXPECT_EQ(0U, reg_read(self->dev.regs, reg) & bit);
 }
 
-/* The number that the kernel gave an eventfd, until all let go of it. */
-static int eventfd_id(int fd)
-{
-	char line[64];
-	int id = -1;
-	FILE *f = fopen(path("/proc/self/fdinfo/%d", fd), "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "eventfd-id: %d", &id);
-	if (f)
-		fclose(f);
-	return id;
-}
-
-/* Whether one of the next eventfds gets @id: nobody has it any more. */
-static bool eventfd_is_free(int id)
-{
-	int fds[64], i, found = 0;
-
-	for (i = 0; i < 64; i++) {
-		fds[i] = eventfd(0, EFD_CLOEXEC);
-		found += eventfd_id(fds[i]) == id;
-	}
-	while (i--)
-		close(fds[i]);
-	return found;
-}
-
 TEST_F(uio_msix, lets_go_of_eventfds)
 {
 	enum { DETACH, REPLACE, ERROR, CLOSE, UNBIND, HOWS };

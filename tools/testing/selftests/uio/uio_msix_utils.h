@@ -39,11 +39,11 @@ static_assert(sizeof(struct uio_msix_info) == 16, "ABI");
 static_assert(sizeof(struct uio_msix_eventfd) == 16, "ABI");
 static_assert(sizeof(struct uio_msix_mask) == 16, "ABI");
 
-/* Format a path; good until the fourth call after it. */
+/* Format a path; good until the fourth call after it in this thread. */
 static inline const char *path(const char *fmt, ...)
 {
-	static char buf[4][256];
-	static int turn;
+	static __thread char buf[4][256];
+	static __thread int turn;
 	va_list ap;
 
 	turn = (turn + 1) % 4;
@@ -346,6 +346,34 @@ static inline int events(int fd, int ms)
 	return count;
 }
 
+/* The number that the kernel gave an eventfd, until all let go of it. */
+static inline int eventfd_id(int fd)
+{
+	char line[64];
+	int id = -1;
+	FILE *f = fopen(path("/proc/self/fdinfo/%d", fd), "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "eventfd-id: %d", &id);
+	if (f)
+		fclose(f);
+	return id;
+}
+
+/* Whether one of the next eventfds gets @id: nobody has it any more. */
+static inline bool eventfd_is_free(int id)
+{
+	int fds[64], i, found = 0;
+
+	for (i = 0; i < 64; i++) {
+		fds[i] = eventfd(0, EFD_CLOEXEC);
+		found += eventfd_id(fds[i]) == id;
+	}
+	while (i--)
+		close(fds[i]);
+	return found;
+}
+
 /* The device under test, and what it has to become again. */
 static struct {
 	const char *bdf;
@@ -369,7 +397,7 @@ static inline void give_back(void)
 static inline const char *take(int *argc, char **argv)
 {
 	taken.bdf = getenv("UIO_MSIX_DEV");
-	if (*argc > 1 && strlen(argv[*argc - 1]) == strlen("0000:00:00.0"))
+	if (*argc > 1 && pci_has(argv[*argc - 1], "vendor"))
 		taken.bdf = argv[--*argc];
 	argv[*argc] = NULL;
 
