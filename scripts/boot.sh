@@ -137,5 +137,8 @@ if [ "$what" = baseline ]; then
 	sed 's/^/reported without uio_msix too: /' "$logs/baseline.reports"
 	exit
 fi
-new=$(reports "$console" | grep -vxF -f "$logs/baseline.reports" || :)
+known=$TOP/scripts/known.reports
+sed -n '/^[^#]/p' "$known" >"$sock/known"
+reports "$console" | grep -xF -f "$sock/known" | sed "s/^/$what: known, see scripts\/known.reports: /" || :
+new=$(reports "$console" | grep -vxF -f "$logs/baseline.reports" -f "$sock/known" || :)
 [ -z "$new" ] || die "$what: the kernel reports: ${new%%$'\n'*}; log: $console"

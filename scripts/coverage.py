@@ -54,6 +54,7 @@ def added(tree, path):
 def main():
     tree = sys.argv[1]
     lines = {DRIVER: {}, CORE: {}}
+    within = {DRIVER: {}, CORE: {}}
     functions = {DRIVER: {}, CORE: {}}
     guests = 0
     for spec in sys.argv[2:]:
@@ -64,6 +65,7 @@ def main():
                 for line in file['lines'] if path else ():
                     n = line['line_number']
                     lines[path][n] = lines[path].get(n, 0) + line['count']
+                    within[path][n] = line.get('function_name', '')
                 for function in file['functions'] if path else ():
                     key = (function['start_line'], function['name'])
                     functions[path][key] = (functions[path].get(key, 0) +
@@ -97,7 +99,7 @@ def main():
                 print(f'not run: {path}: {name}()')
         for n, count in sorted(lines[path].items()):
             if not count:
-                code = text[n - 1].strip()
+                code = f'{within[path][n]}: {text[n - 1].strip()}'
                 bad += code not in reasons
                 print(f'not run: {path}:{n}: {code}\n'
                       f'         {reasons.get(code, "NO REASON IS KNOWN")}')

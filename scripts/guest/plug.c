@@ -137,7 +137,8 @@ int main(int argc, char **argv)
 			fail(round, "the file does not say that it is gone");
 		uio_msix_close(&dev);
 
-		if (put(argv[3], argv[4]) || !wait_for(true, PLUG_MS))
+		if (put(argv[3], path("%s\n", argv[4])) ||
+		    !wait_for(true, PLUG_MS))
 			fail(round, "does not come back");
 		usleep(100000);
 	}

@@ -473,17 +473,21 @@ TEST_F(uio_msix, open_needs_cap_sys_rawio)
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 
+/* And no INTx at all, but for those few devices where that is no MSI-X either. */
 TEST_F(uio_msix, bus_master_while_open_only)
 {
 	EXPECT_TRUE(pci_master(bdf));
+	EXPECT_TRUE(is_vf() || !pci_intx(bdf));
 	uio_msix_close(&self->dev);
 	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_TRUE(is_vf() || !pci_intx(bdf));
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 	EXPECT_TRUE(pci_master(bdf));
 	EXPECT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_FALSE(pci_master(bdf));
 	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
 	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_TRUE(is_vf() || !pci_intx(bdf));
 }
 
 TEST_F(uio_msix, sysfs_reset_while_open)
@@ -498,6 +502,30 @@ TEST_F(uio_msix, sysfs_reset_while_open)
 	EXPECT_EQ(1, events(self->efd, EVENT_MS));
 	uio_msix_close(&self->dev);
 	EXPECT_FALSE(pci_master(bdf));
+}
+
+/* The first open resets: it waits for who has the device, but not for long. */
+TEST_F(uio_msix, open_during_resets)
+{
+	int tries, ret, status;
+	pid_t pid;
+
+	if (!pci_has(bdf, "reset"))
+		SKIP(return, "%s cannot be reset", bdf);
+	uio_msix_close(&self->dev);
+	pid = fork();
+	while (!pid)
+		put(pci(bdf, "reset"), "1");
+	for (tries = 0; tries < 8; tries++) {
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+		ret = uio_msix_open(&self->dev);
+		EXPECT_TRUE(!ret || ret == -EBUSY);
+		uio_msix_close(&self->dev);
+	}
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 
 /* BAR0 by sysfs, which has it while the device is not bound. */

@@ -112,6 +112,11 @@ static inline bool pci_master(const char *bdf)
 	return pci_config(bdf, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
 }
 
+static inline bool pci_intx(const char *bdf)
+{
+	return !(pci_config(bdf, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE);
+}
+
 static inline int pci_find_cap(const char *bdf, int id)
 {
 	int pos = pci_config(bdf, PCI_CAPABILITY_LIST, 1);
