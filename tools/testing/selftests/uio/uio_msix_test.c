@@ -832,6 +832,7 @@ static int try_config(const char *file)
 	return ret;
 }
 
+/* Not there under this name where domains are numbered in it. */
 static const char *proc_bus_pci(void)
 {
 	return path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8);
@@ -878,7 +879,8 @@ TEST_F(uio_msix, config_is_for_root)
 	EXPECT_EQ(0, try_config(pci(bdf, "config")));
 	ASSERT_EQ(0, seteuid(NOBODY));
 	EXPECT_EQ(-EACCES, try_config(pci(bdf, "config")));
-	EXPECT_EQ(-EACCES, try_config(proc_bus_pci()));
+	if (!access(proc_bus_pci(), F_OK))
+		EXPECT_EQ(-EACCES, try_config(proc_bus_pci()));
 	EXPECT_EQ(-1, open(self->dev.path, O_RDWR));
 	EXPECT_EQ(EACCES, errno);
 	ASSERT_EQ(0, seteuid(0));
@@ -1263,7 +1265,8 @@ TEST_F(uio_msix, lockdown)
 		EXPECT_EQ(-EPERM, uio_msix_open(&self->dev));
 	refused(_metadata, bdf, -EPERM, "locked down");
 	EXPECT_EQ(-EPERM, try_config(pci(bdf, "config")));
-	EXPECT_EQ(-EPERM, try_config(proc_bus_pci()));
+	if (!access(proc_bus_pci(), F_OK))
+		EXPECT_EQ(-EPERM, try_config(proc_bus_pci()));
 }
 
 int main(int argc, char **argv)
