@@ -104,7 +104,7 @@ enable_vfs() {
 # long COMMAND... runs one of the programs that are too heavy for the selftests.
 long() {
 	echo "guest: $*"
-	"$@" || echo "not ok ${1##*/}: exit code $?"
+	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
 }
 
 # Have kmemleak look for what nobody points to any more, twice to be sure.
@@ -206,7 +206,8 @@ racesvf)
 	UIO_MSIX_PF=$pf long races "$vf" "$1"
 	;;
 racesplug)
-	long plug "$pulled" "$1" "$monitor" "device_add igb,bus=rp3,id=pulled,romfile="
+	# Ten seconds each.
+	long plug "$pulled" $(($1 / 10 + 1)) "$monitor" "device_add igb,bus=rp3,id=pulled,romfile="
 	;;
 fuzzpf) long fuzz "$pf" "$@" ;;
 fuzzrocker) long fuzz "$(device 1 1b36:0006)" "$@" ;;

@@ -292,9 +292,9 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	for (tries = 0; udev->dirty && pci_device_is_present(pdev); tries++) {
 		if (pci_try_reset_function(pdev) != -EAGAIN)
 			break;
-		if (tries == 10)
+		if (tries == 5)
 			return -EBUSY;
-		msleep(10);
+		msleep(20);
 	}
 	if (!pci_device_is_present(pdev))
 		return -ENODEV;
