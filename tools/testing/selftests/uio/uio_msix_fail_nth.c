@@ -105,7 +105,7 @@ FIXTURE_TEARDOWN(fail_nth)
 }
 
 /* The next point that fails in what follows until nth_end(). */
-static void nth_begin(FIXTURE_DATA(fail_nth) *self)
+static void nth_begin(struct _test_data_fail_nth *self)
 {
 	char nth[16];
 
@@ -115,7 +115,7 @@ static void nth_begin(FIXTURE_DATA(fail_nth) *self)
 }
 
 /* Whether the point was reached: what is left of nth is 0 then. */
-static bool nth_end(FIXTURE_DATA(fail_nth) *self)
+static bool nth_end(struct _test_data_fail_nth *self)
 {
 	char left[16] = "";
 	bool copied;
@@ -135,12 +135,12 @@ static bool listed(const int *errors, int error)
 }
 
 static void fail_each(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self,
-		      int (*operation)(FIXTURE_DATA(fail_nth) *self),
+		      struct _test_data_fail_nth *self,
+		      int (*operation)(struct _test_data_fail_nth *self),
 		      void (*unchanged)(struct __test_metadata *_metadata,
-					FIXTURE_DATA(fail_nth) *self),
+					struct _test_data_fail_nth *self),
 		      void (*undo)(struct __test_metadata *_metadata,
-				   FIXTURE_DATA(fail_nth) *self),
+				   struct _test_data_fail_nth *self),
 		      const int *errors)
 {
 	bool reached = true;
@@ -173,21 +173,21 @@ static void fail_each(struct __test_metadata *_metadata,
 
 /* One interrupt of vector 0 makes one event there, and none elsewhere. */
 static void fires(struct __test_metadata *_metadata,
-		  FIXTURE_DATA(fail_nth) *self, int efd)
+		  struct _test_data_fail_nth *self, int efd)
 {
 	EXPECT_EQ(0, uio_msix_fire(&self->dev, 0));
 	EXPECT_EQ(1, events(efd, EVENT_MS));
 	EXPECT_EQ(0, events(efd == self->efd ? self->other : self->efd, 0));
 }
 
-static int do_bind(FIXTURE_DATA(fail_nth) *self)
+static int do_bind(struct _test_data_fail_nth *self)
 {
 	(void)self;
 	return put(PCI_DRIVERS "uio_msix/bind", bdf);
 }
 
 static void is_unbound(struct __test_metadata *_metadata,
-		       FIXTURE_DATA(fail_nth) *self)
+		       struct _test_data_fail_nth *self)
 {
 	char name[64];
 
@@ -199,7 +199,7 @@ static void is_unbound(struct __test_metadata *_metadata,
 }
 
 static void undo_bind(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	struct uio_msix bound;
 
@@ -219,14 +219,14 @@ TEST_F_TIMEOUT(fail_nth, bind, 250)
 	put(pci(bdf, "driver_override"), "\n");
 }
 
-static int do_open(FIXTURE_DATA(fail_nth) *self)
+static int do_open(struct _test_data_fail_nth *self)
 {
 	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
 	return self->dev.fd < 0 ? -errno : 0;
 }
 
 static void is_closed(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	int cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX);
 
@@ -237,7 +237,7 @@ static void is_closed(struct __test_metadata *_metadata,
 }
 
 static void undo_open(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	struct uio_msix_info info;
 
@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(fail_nth, open, 250)
 	fires(_metadata, self, self->efd);
 }
 
-static int do_info(FIXTURE_DATA(fail_nth) *self)
+static int do_info(struct _test_data_fail_nth *self)
 {
 	struct uio_msix_info info;
 
@@ -269,7 +269,7 @@ static int do_info(FIXTURE_DATA(fail_nth) *self)
 }
 
 static void nothing(struct __test_metadata *_metadata,
-		    FIXTURE_DATA(fail_nth) *self)
+		    struct _test_data_fail_nth *self)
 {
 	(void)_metadata;
 	(void)self;
@@ -282,20 +282,20 @@ TEST_F(fail_nth, info)
 	EXPECT_EQ(1U, self->failed);
 }
 
-static int do_attach(FIXTURE_DATA(fail_nth) *self)
+static int do_attach(struct _test_data_fail_nth *self)
 {
 	return set_eventfd(&self->dev, 0, self->efd);
 }
 
 static void is_detached(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	EXPECT_EQ(-1, uio_msix_irq(&self->dev, 0));
 	EXPECT_EQ(-EINVAL, set_mask(&self->dev, 0, 1));
 }
 
 static void undo_attach(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	fires(_metadata, self, self->efd);
 	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
@@ -312,19 +312,19 @@ TEST_F(fail_nth, attach)
 	EXPECT_TRUE(eventfd_is_free(id));
 }
 
-static int do_replace(FIXTURE_DATA(fail_nth) *self)
+static int do_replace(struct _test_data_fail_nth *self)
 {
 	return set_eventfd(&self->dev, 0, self->other);
 }
 
 static void is_attached(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	fires(_metadata, self, self->efd);
 }
 
 static void undo_replace(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(fail_nth) *self)
+			 struct _test_data_fail_nth *self)
 {
 	fires(_metadata, self, self->other);
 	EXPECT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
@@ -338,13 +338,13 @@ TEST_F(fail_nth, replace)
 	EXPECT_LE(1U, self->failed);
 }
 
-static int do_detach(FIXTURE_DATA(fail_nth) *self)
+static int do_detach(struct _test_data_fail_nth *self)
 {
 	return set_eventfd(&self->dev, 0, -1);
 }
 
 static void undo_detach(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	is_detached(_metadata, self);
 	EXPECT_EQ(0, do_attach(self));
@@ -358,25 +358,25 @@ TEST_F(fail_nth, detach)
 	EXPECT_LE(1U, self->failed);
 }
 
-static int do_mask(FIXTURE_DATA(fail_nth) *self)
+static int do_mask(struct _test_data_fail_nth *self)
 {
 	return set_mask(&self->dev, 0, 1);
 }
 
-static int do_unmask(FIXTURE_DATA(fail_nth) *self)
+static int do_unmask(struct _test_data_fail_nth *self)
 {
 	return set_mask(&self->dev, 0, 0);
 }
 
 static void is_masked(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	EXPECT_EQ(0, uio_msix_fire(&self->dev, 0));
 	EXPECT_EQ(0, events(self->efd, 5));
 }
 
 static void undo_mask(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	is_masked(_metadata, self);
 	EXPECT_EQ(0, do_unmask(self));
@@ -384,7 +384,7 @@ static void undo_mask(struct __test_metadata *_metadata,
 }
 
 static void undo_unmask(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	events(self->efd, QUIET_MS);
 	fires(_metadata, self, self->efd);
@@ -410,21 +410,21 @@ TEST_F(fail_nth, unmask)
 
 static void *mapped;
 
-static int do_mmap(FIXTURE_DATA(fail_nth) *self)
+static int do_mmap(struct _test_data_fail_nth *self)
 {
 	mapped = uio_msix_map(&self->dev, 0);
 	return mapped == MAP_FAILED ? -errno : 0;
 }
 
 static void undo_mmap(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(fail_nth) *self)
+		      struct _test_data_fail_nth *self)
 {
 	reg_read(mapped, 0);
 	EXPECT_EQ(0, munmap(mapped, self->dev.maps[0].size));
 }
 
 static void is_unmapped(struct __test_metadata *_metadata,
-			FIXTURE_DATA(fail_nth) *self)
+			struct _test_data_fail_nth *self)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
 	char line[512];
@@ -445,7 +445,7 @@ TEST_F(fail_nth, mmap)
 	EXPECT_LE(1U, self->failed);
 }
 
-static int do_fault(FIXTURE_DATA(fail_nth) *self)
+static int do_fault(struct _test_data_fail_nth *self)
 {
 	(void)self;
 	reg_read(mapped, 0);
@@ -454,7 +454,7 @@ static int do_fault(FIXTURE_DATA(fail_nth) *self)
 
 /* Elsewhere each time, for the page tables to be allocated. */
 static void undo_fault(struct __test_metadata *_metadata,
-		       FIXTURE_DATA(fail_nth) *self)
+		       struct _test_data_fail_nth *self)
 {
 	static uint64_t at = 0x100000000000;
 	size_t size = self->dev.maps[0].size;
