@@ -30,7 +30,8 @@
 #define AUTOPROBE	"/sys/bus/pci/drivers_autoprobe"
 #define RESCAN		"/sys/bus/pci/rescan"
 #define HANG_MS		30000	/* without a new round */
-#define UNBIND_MS	5000	/* unbind waits for nobody */
+#define UNBIND_MS	20000	/* unbind waits for nobody; guests may crawl */
+#define OPEN_MS		2000	/* as long may an open last, for sure */
 
 #define READ(x)		__atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define SET(x, value)	__atomic_store_n(&(x), value, __ATOMIC_RELEASE)
@@ -480,7 +481,7 @@ static unsigned long busy, nobody;
 static int use(struct uio_msix *d, int fd, int *error)
 {
 	unsigned long start = now();
-	volatile int ret = -ENODEV;
+	volatile int ret = -ENODEV, shots;
 	sigjmp_buf jmp;
 
 	*error = 0;
@@ -495,7 +496,8 @@ static int use(struct uio_msix *d, int fd, int *error)
 			ret = set_eventfd(d, 0, fd);
 		if (!ret) {
 			SET(sh->open_us, (now() - start) * 1000);
-			uio_msix_fire(d, 0);
+			for (shots = rnd(64); shots >= 0; shots--)
+				uio_msix_fire(d, 0);
 			got(fd, 1);
 		}
 	}
@@ -541,6 +543,7 @@ static void *opener(void *arg)
 /* One turn of unbind and bind; not @alone: another thread does it too. */
 static void rebind(bool alone)
 {
+	unsigned long before;
 	int ret;
 
 	ret = put(UNBIND, bdf);
@@ -554,7 +557,12 @@ static void rebind(bool alone)
 	ret = put(BIND, bdf);
 	expect(!ret || (!alone && (ret == -ENODEV || ret == -EBUSY)),
 	       "bind: %s", strerror(-ret));
-	nap(2 * READ(sh->open_us));
+	/* Every other time in the middle of the open, else after it. */
+	if (alone && rnd(2))
+		for (before = opened; now() < READ(sh->beat) + OPEN_MS &&
+		     READ(opened) == before;)
+			usleep(1000);
+	nap(READ(sh->open_us));
 }
 
 static void *binder(void *arg)
