@@ -1,6 +1,6 @@
 # uio_msix: the patch series and what tests it. 'make help' lists all of it.
 
-export KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS
+export KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS PUBLISH
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
@@ -12,19 +12,21 @@ help:
 	@echo 'make fuzz      a million random calls (SEED=N CALLS=N)'
 	@echo 'make soak      10 million interrupts (INTERRUPTS=N)'
 	@echo 'make mutants   break the driver on purpose: is it noticed?'
+	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'
 	@echo 'make distclean remove the cache as well'
 	@echo
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
+	@echo 'PUBLISH=1      bench: the medians into README.md and the cover letter'
 	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
 	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
 	@echo '               theirs; with V=N as version N, with SIGNOFF=1 signed off'
 	@echo
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
 
-run check tree patches:
+run check bench tree patches:
 	@scripts/$@.sh
 
 coverage races fuzz soak mutants:
@@ -39,4 +41,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench coverage races fuzz soak mutants tree patches clean distclean

@@ -6,12 +6,14 @@
 # Prints: what the guest says; exit code 1 if it does not say that it is done,
 #         or if its kernel reports what it did not report without the series
 # Usage:  [LIMIT=SECONDS] [MULTI=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
-#         BOOT is one that guest-init.sh knows, ARGUMENTs are for it; "baseline" first
+#         BOOT is one that guest-init.sh knows, ARGUMENTs are for it; "baseline"
+#         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD
 . "$(dirname "$0")/lib.sh"
 
-build=$1 what=$2 logs=$3
+build=$1 what=${2%%:*} name=${2/:/-} logs=$3
+word=${2#"$what"} word=${word#:}
 shift 3
-console=$logs/$what-console.log
+console=$logs/$name-console.log
 limit=${LIMIT:-600}
 
 if [ -f "$build/arch/arm64/boot/Image" ]; then
@@ -93,20 +95,45 @@ machine+=(
 # Side by side, for those who want races: then QEMU's own failure is no result.
 cpus=$(accel)
 [ -z "${MULTI:-}" ] || cpus=${cpus/single/multi}
+
+# To measure: other devices. One CPU, whose clock counts its instructions and
+# leaps where it sleeps, and nothing random; or KVM and its time.
+case $what in
+bench|benchkvm)
+	machine=(-M q35 -m 1G -nodefaults -display none -no-reboot -device igb,romfile=)
+	# Two vectors for each port, and two more.
+	for n in {0..31}; do
+		machine+=(-netdev "hubport,id=n$n,hubid=$n")
+	done
+	machine+=(-device "{'driver': 'rocker', 'ports': [$(printf "'n%d'," {0..30})'n31']}")
+	for n in 1 64 2048; do
+		machine+=(-device "nvme,serial=n$n,msix_qsize=$n")
+	done
+	args="nokaslr norandmaps vfio.enable_unsafe_noiommu_mode=1" ;;
+esac
+if [ "$what" = bench ]; then
+	cpus="tcg -cpu max"
+	machine+=(-smp 1 -icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01,clock=vm")
+	args+=" tsc_early_khz=1000000 tsc=reliable"
+elif [ "$what" = benchkvm ]; then
+	machine+=(-smp 2)
+elif [ "$what" = benchfire ]; then
+	args+=" vfio.enable_unsafe_noiommu_mode=1"
+fi
 for _ in 1 2 3; do
 	# shellcheck disable=SC2086 # two words
 	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
 		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
-		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what -- $*" \
+		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
-		</dev/null 2>"$logs/$what-qemu.log" |
-		tee "$logs/$what.log" | sed -u "s/^/$what: /" || :
-	grep -q iotlb_to_section "$logs/$what-qemu.log" || break
+		</dev/null 2>"$logs/$name-qemu.log" |
+		tee "$logs/$name.log" | sed -u "s/^/$name: /" || :
+	grep -q iotlb_to_section "$logs/$name-qemu.log" || break
 	say "QEMU aborted by itself: once more"
 done
 
-tr -d '\r' <"$logs/$what.log" | grep -qx 'guest: done' ||
-	die "$what: the guest did not finish within $limit s: $(tail -q -n 1 "$logs/$what-qemu.log" "$console" 2>/dev/null | tail -n 1); log: $console"
+tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done' ||
+	die "$name: the guest did not finish within $limit s: $(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1); log: $console"
 
 # What a debug kernel reports, a line each without times and addresses.
 reports() {
@@ -139,6 +166,6 @@ if [ "$what" = baseline ]; then
 fi
 known=$TOP/scripts/known.reports
 sed -n '/^[^#]/p' "$known" >"$sock/known"
-reports "$console" | grep -xF -f "$sock/known" | sed "s/^/$what: known, see scripts\/known.reports: /" || :
+reports "$console" | grep -xF -f "$sock/known" | sed "s/^/$name: known, see scripts\/known.reports: /" || :
 new=$(reports "$console" | grep -vxF -f "$logs/baseline.reports" -f "$sock/known" || :)
-[ -z "$new" ] || die "$what: the kernel reports: ${new%%$'\n'*}; log: $console"
+[ -z "$new" ] || die "$name: the kernel reports: ${new%%$'\n'*}; log: $console"

@@ -3,7 +3,7 @@
 #
 # Needs:  a compiler and what a kernel build takes; installs what is missing
 # Makes:  BUILD: kernel build folder, with guest/kernel and guest/initramfs
-# Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt]
+# Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt|-bench]
 . "$(dirname "$0")/lib.sh"
 
 tree=$1 build=$2
@@ -29,8 +29,8 @@ esac
 # and every line of them must take.
 configure() {
 	local fragments=("$TOP/scripts/config/guest.config"
-			 "$TOP/scripts/config/$ARCH.config"
-			 "$tree/tools/testing/selftests/uio/config") lost
+			 "$TOP/scripts/config/$ARCH.config") lost
+	[ "$flavour" = bench ] || fragments+=("$tree/tools/testing/selftests/uio/config")
 	local all=("${fragments[@]}" ${flavour:+"$TOP/scripts/config/$flavour.config"})
 	[ ! -f "$build/.config" ] || ! cat "${all[@]}" | cmp -s - "$build/guest/fragments" || return 0
 	stage "configure"
@@ -40,7 +40,8 @@ configure() {
 		cp "$build/.config" "$build/guest/plain.config"
 		merge "$build/guest/plain.config" "$TOP/scripts/config/$flavour.config"
 	}
-	lost=$(grep -h '^CONFIG' "${all[@]}" | grep -vxF -f "$build/.config" || :)
+	lost=$(grep -h '^CONFIG' "${all[@]}" | grep -vxF -f "$build/.config" |
+		grep -vwF -f <(sed -n 's/^# \(CONFIG.*\) is not set$/\1/p' "${all[@]}") || :)
 	[ -z "$lost" ] || die "the kernel config does not take: ${lost//$'\n'/ }"
 	cat "${all[@]}" >"$build/guest/fragments"
 }
@@ -62,10 +63,28 @@ example() {
 programs() {
 	local t=$tree/tools/testing/selftests c
 	for c in "$TOP"/scripts/guest/*.c; do
-		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -O2 -pthread \
+		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
 	done
+}
+
+# What "make bench" compares with, out of the tree. Where igb_uio does not build,
+# guest/igb_uio.absent says why.
+peers() {
+	local igb_uio=$CACHE/tools/dpdk-kmods-dkms-amd64 out=$build/guest/peers
+	rm -rf "$out"
+	mkdir -p "$out/igb_uio"
+	cp -r "$TOP/scripts/floor" "$out"
+	echo 'obj-m := floor.o' >"$out/floor/Makefile"
+	make -C "$tree" O="$build" M="$out/floor" modules >>"$log" 2>&1 ||
+		die "cannot build scripts/floor; log: $log"
+	[ -e "$igb_uio" ] || foreign dpdk-kmods-dkms amd64
+	cp "$igb_uio"/usr/src/*/* "$out/igb_uio"
+	rm -f "$build/guest/igb_uio.absent"
+	make -C "$tree" O="$build" M="$out/igb_uio" modules >"$out/igb_uio.log" 2>&1 ||
+		grep -m 1 'error: ' "$out/igb_uio.log" | sed 's/.*error: //' >"$build/guest/igb_uio.absent"
+	find "$out" -name '*.ko' -exec cp -t "$1" {} +
 }
 
 initramfs() {
@@ -79,6 +98,7 @@ initramfs() {
 		die "the program in the documentation does not compile; log: $log"
 	programs >>"$log" 2>&1 || die "cannot build scripts/guest; log: $log"
 	find "$build/drivers/uio" -name '*.ko' -exec cp -t "$root/modules" {} +
+	[ "$flavour" != bench ] || peers "$root/modules"
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"
 	mv "$build/guest/initramfs.tmp" "$build/guest/initramfs"

@@ -33,9 +33,8 @@ all=(tree view checkpatch order maintainers shellcheck
      check-uapi header
      kselftest
      run compat arm64-64k previous
-     debug coverage soak mutants)
-# Two more kernels to build, and the rest of long.sh: too long for all in one.
-more=(kcsan rt races fuzz)
+     debug coverage kcsan rt
+     races fuzz soak mutants)
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }
@@ -121,7 +120,7 @@ check() {
 }
 
 if [ "${1:-}" = --list ]; then
-	say "${all[*]} ${more[*]}"
+	say "${all[*]}"
 	exit
 fi
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
@@ -132,7 +131,7 @@ passed=0 failed=0 missing=()
 checks=("$@")
 [ $# -gt 0 ] || checks=("${all[@]}")
 for name in "${checks[@]}"; do
-	[[ " ${all[*]} ${more[*]} " = *" $name "* ]] || die "no check named $name: ${all[*]}"
+	[[ " ${all[*]} " = *" $name "* ]] || die "no check named $name: ${all[*]}"
 done
 # What an interrupted check may have left.
 [ ! -e "$src" ] || git -C "$src" clean -xdfq

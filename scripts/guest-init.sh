@@ -198,12 +198,12 @@ unplug)
 	;;
 racespf|racesrocker)
 	[ "$what" = racespf ] && dev=$pf || dev=$(device 1 1b36:0006)
-	long races "$dev" "$1"
+	long races "$dev" "$@"
 	;;
 racesvf)
 	enable_vfs
 	echo Y >/sys/module/uio_msix/parameters/allow_unsafe_vf
-	UIO_MSIX_PF=$pf long races "$vf" "$1"
+	UIO_MSIX_PF=$pf long races "$vf" "$@"
 	;;
 racesplug)
 	# Ten seconds each.
@@ -219,6 +219,15 @@ fuzzvf)
 	;;
 soakpf) long soak "$pf" "$@" ;;
 soakrocker) long soak "$(device 1 1b36:0006)" "$@" ;;
+bench|benchkvm)
+	for module in floor uio_pci_generic igb_uio; do
+		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko
+	done
+	[ "$what" = benchkvm ] || export UIO_BENCH_CLOCK=tsc
+	long bench speed "$pf" "$(device 1 1b36:0006)" "$(device 1 1b36:0010)" \
+		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
+	;;
+benchfire) long bench fire "$pf" ;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;

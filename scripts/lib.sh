@@ -140,7 +140,8 @@ build_packages() {
 		python3 rsync
 }
 
-# Unpack PACKAGE of another architecture to $CACHE/tools/PACKAGE-ARCH.
+# Unpack PACKAGE, of another architecture or not to be installed, to
+# $CACHE/tools/PACKAGE-ARCH.
 foreign() {	# PACKAGE ARCH
 	local dir=$CACHE/tools/$1-$2
 	(

@@ -2,11 +2,11 @@
 """
 Break the series on purpose, one line at a time, and see which test notices.
 
-Needs:  the debug kernel, built by "run.sh x86_64-debug"
-Makes:  OUT/N: logs of the guest that ran mutant N
+Needs:  kernels that run.sh built: what one does not notice, the next may
+Makes:  OUT/KERNEL/N: logs of the guests that ran mutant N
 Prints: a line per mutant; "N mutants, N caught" last; exit code 1 if a mutant
         was not caught
-Usage:  mutants.py TREE BUILD OUT JOBS [N...]
+Usage:  mutants.py TREE BUILD[:BUILD...] OUT JOBS [N...]
 """
 import concurrent.futures
 import os
@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
@@ -240,31 +241,40 @@ def verdict(work, out, baseline):
 
 
 def main():
-    tree, build, out, jobs = sys.argv[1:5]
+    tree, builds, out, jobs = sys.argv[1:5]
     chosen = [int(n) for n in sys.argv[5:]] or range(len(MUTANTS))
-    os.makedirs(out, exist_ok=True)
-    subprocess.run([os.path.join(SCRIPTS, 'boot.sh'), build, 'baseline', out],
-                   check=True, stdout=subprocess.DEVNULL)
-    baseline = os.path.join(out, 'baseline.reports')
+    baselines = {}
+    for build in builds.split(':'):
+        logs = os.path.join(out, os.path.basename(build))
+        os.makedirs(logs, exist_ok=True)
+        subprocess.run([os.path.join(SCRIPTS, 'boot.sh'), build, 'baseline', logs],
+                       check=True, stdout=subprocess.DEVNULL)
+        baselines[build] = os.path.join(logs, 'baseline.reports')
+    building = threading.Lock()
 
-    def run(number, ko, work):
-        image(build, work, ko)
-        caught = verdict(work, os.path.join(out, str(number)), baseline)
-        shutil.rmtree(work)
-        return number, caught
+    def run(number):
+        name, path, before, after = MUTANTS[number]
+        for build, baseline in baselines.items():
+            # Only the last can notice.
+            if 'leak' in name and build != list(baselines)[-1]:
+                continue
+            work = os.path.join(build, 'guest', f'mutant-{number}')
+            with building:
+                ko = module(tree, build, work, path, before, after)
+            if not ko:
+                raise SystemExit(f'error: mutant {number} ({name}) does not build')
+            image(build, work, ko)
+            logs = os.path.join(os.path.dirname(baseline), str(number))
+            caught = verdict(work, logs, baseline)
+            shutil.rmtree(work)
+            if caught:
+                return number, caught
+        return number, None
 
-    # One build at a time, all CPUs for the guests.
     done = caught = 0
     with concurrent.futures.ThreadPoolExecutor(int(jobs)) as pool:
-        runs = []
-        for number in chosen:
-            name, path, before, after = MUTANTS[number]
-            work = os.path.join(build, 'guest', f'mutant-{number}')
-            ko = module(tree, build, work, path, before, after)
-            if not ko:
-                sys.exit(f'error: mutant {number} ({name}) does not build')
-            runs.append(pool.submit(run, number, ko, work))
-        for future in concurrent.futures.as_completed(runs):
+        for future in concurrent.futures.as_completed(
+                [pool.submit(run, number) for number in chosen]):
             number, by = future.result()
             done += 1
             caught += by is not None

@@ -1174,9 +1174,29 @@ static int child(const struct race *race)
 	return READ(sh->failed);
 }
 
-/* Where the processes of a race are in the kernel. */
+/* Print those lines of a file that have one of the words. */
+static void lines_of(const char *file, const char *const *words)
+{
+	const char *const *word;
+	char line[256];
+	FILE *f = fopen(file, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		for (word = words; *word; word++)
+			if (strstr(line, *word))
+				printf("# %s: %s", file, line);
+	if (f)
+		fclose(f);
+}
+
+/*
+ * Where the processes of a race are in the kernel, and whether each CPU still
+ * gets its timer interrupts: an emulator may lose one.
+ */
 static void dump(pid_t group)
 {
+	static const char *const timers[] = { "now at", "next_event", NULL };
+	static const char *const ticks[] = { "LOC:", NULL };
 	char line[256];
 	glob_t found;
 	size_t i;
@@ -1194,6 +1214,10 @@ static void dump(pid_t group)
 			fclose(f);
 	}
 	globfree(&found);
+	lines_of("/proc/timer_list", timers);
+	lines_of("/proc/interrupts", ticks);
+	sleep(1);
+	lines_of("/proc/interrupts", ticks);
 }
 
 /* Whether there is nothing wrong; a race that hangs is the last. */

@@ -345,14 +345,32 @@ TEST_F_TIMEOUT(uio_msix, replace_loses_and_doubles_nothing, 120)
 	self->efd = r.efd;
 }
 
+/* Whether the device holds the interrupts back; -1 if the kernel won't say. */
+static int masked_in_device(struct uio_msix *dev, uint32_t vector)
+{
+	FILE *f = fopen(path("/sys/kernel/debug/irq/irqs/%d",
+			     uio_msix_irq(dev, vector)), "re");
+	int masked = f ? 0 : -1;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		masked |= !!strstr(line, "IRQD_IRQ_MASKED");
+	if (f)
+		fclose(f);
+	return masked;
+}
+
 TEST_F(uio_msix, mask_holds_back_and_delivers_one)
 {
 	int other = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), i;
 
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_NE(1, masked_in_device(&self->dev, 0));
 	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
 	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	/* At once, not at the first interrupt. */
+	EXPECT_NE(0, masked_in_device(&self->dev, 0));
 	for (i = 0; i < 3; i++)
 		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
 	EXPECT_EQ(0, events(self->efd, QUIET_MS));

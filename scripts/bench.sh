@@ -1,0 +1,56 @@
+#!/bin/bash
+# What uio_msix costs, beside what could be used instead, on a plain kernel.
+#
+# Needs:  what run.sh needs; installs gnuplot
+# Makes:  out/bench: bench.csv, table.txt, *.svg, logs. With PUBLISH=1 the medians
+#         also in README.md, and in the description of the branch that is the
+#         cover letter
+# Prints: stages, the table, a line per target; "bench: N targets met, N missed"
+# Usage:  [PUBLISH=1] bench.sh
+. "$(dirname "$0")/lib.sh"
+
+logs=$TOP/out/bench
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 9>"$CACHE/lock"
+flock -n 9 || die "another run uses $CACHE"
+packages gnuplot-nox
+rm -rf "$logs"
+mkdir -p "$logs"
+
+tree=$("$TOP/scripts/tree.sh")
+build=$CACHE/build-linux-x86_64-bench
+"$TOP/scripts/build.sh" "$tree" "$build" x86_64-bench
+
+# On a plain kernel there is nothing to be known before.
+: >"$logs/baseline.reports"
+stage "boot: bench (speed: instructions, one CPU)"
+"$TOP/scripts/boot.sh" "$build" bench "$logs" >"$logs/bench.out" 2>&1 ||
+	die "$(grep -v csv, "$logs/bench.out" | tail -n 1); log: $logs/bench.log"
+stage "boot: benchfire (loss: two CPUs side by side)"
+MULTI=1 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
+	die "$(grep -v csv, "$logs/benchfire.out" | tail -n 1); log: $logs/benchfire.log"
+if grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null; then
+	stage "boot: benchkvm (speed: time)"
+	"$TOP/scripts/boot.sh" "$build" benchkvm "$logs" >"$logs/benchkvm.out" 2>&1 ||
+		die "$(grep -v csv, "$logs/benchkvm.out" | tail -n 1); log: $logs/benchkvm.log"
+fi
+
+{
+	echo "Linux $(make -s -C "$tree" kernelversion), $(gcc --version | head -n 1), $(qemu-system-x86_64 --version | head -n 1)"
+	echo "host: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, load $(cut -d ' ' -f 1 /proc/loadavg)"
+	grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null || echo "no wall time: KVM does not work here"
+	[ ! -f "$build/guest/igb_uio.absent" ] ||
+		echo "igb_uio is missing: it does not build on this kernel: $(cat "$build/guest/igb_uio.absent")"
+} >"$logs/machine"
+
+stage "results (log: $logs)"
+rc=0
+if [ -n "${PUBLISH:-}" ]; then
+	git -C "$tree" config branch.series.description >"$logs/cover"
+	python3 "$TOP/scripts/bench.py" "$logs" "$TOP/README.md" "$logs/cover" || rc=$?
+	git -C "$tree" config branch.series.description "$(cat "$logs/cover")"
+else
+	python3 "$TOP/scripts/bench.py" "$logs" || rc=$?
+fi
+tail -n 1 "$logs/targets"
+exit $rc
