@@ -206,8 +206,7 @@ racesvf)
 	UIO_MSIX_PF=$pf long races "$vf" "$@"
 	;;
 racesplug)
-	# Ten seconds each.
-	long plug "$pulled" $(($1 / 10 + 1)) "$monitor" "device_add igb,bus=rp3,id=pulled,romfile="
+	long plug "$pulled" "$1" "$monitor" "device_add igb,bus=rp3,id=pulled,romfile="
 	;;
 fuzzpf) long fuzz "$pf" "$@" ;;
 fuzzrocker) long fuzz "$(device 1 1b36:0006)" "$@" ;;

@@ -2,7 +2,8 @@
 """
 Break the series on purpose, one line at a time, and see which test notices.
 
-Needs:  kernels that run.sh built: what one does not notice, the next may
+Needs:  kernels that run.sh built, the debug kernel last: it also runs races,
+        and is the only one to notice what leaks
 Makes:  OUT/KERNEL/N: logs of the guests that ran mutant N
 Prints: a line per mutant; "N mutants, N caught" last; exit code 1 if a mutant
         was not caught
@@ -218,15 +219,23 @@ def image(build, work, ko):
     shutil.rmtree(root)
 
 
-def verdict(work, out, baseline):
+def verdict(work, out, baseline, races):
     """The first test that fails, or what else goes wrong; None if nothing."""
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     shutil.copy(baseline, out)
-    for boot in 'mutant', 'injected', 'unplug', 'iommu', 'lockdown':
+    boots = ['mutant', 'injected', 'unplug', 'iommu', 'lockdown']
+    if races:
+        boots.insert(1, 'racesrocker')
+    for boot in boots:
+        args = ['until-failure']
+        env = dict(os.environ, LIMIT='400')
+        if boot == 'racesrocker':
+            args = ['500', 'replace', 'detach', 'mask']
+            env['MULTI'] = '1'
         run = subprocess.run(
-            [os.path.join(SCRIPTS, 'boot.sh'), work, boot, out, 'until-failure'],
-            capture_output=True, text=True, env=dict(os.environ, LIMIT='400'))
+            [os.path.join(SCRIPTS, 'boot.sh'), work, boot, out, *args],
+            capture_output=True, text=True, env=env)
         log = open(os.path.join(out, boot + '.log'), errors='replace').read()
         device = ''
         for line in log.replace('\r', '').split('\n'):
@@ -255,8 +264,8 @@ def main():
     def run(number):
         name, path, before, after = MUTANTS[number]
         for build, baseline in baselines.items():
-            # Only the last can notice.
-            if 'leak' in name and build != list(baselines)[-1]:
+            last = build == list(baselines)[-1]
+            if 'leak' in name and not last:
                 continue
             work = os.path.join(build, 'guest', f'mutant-{number}')
             with building:
@@ -265,7 +274,7 @@ def main():
                 raise SystemExit(f'error: mutant {number} ({name}) does not build')
             image(build, work, ko)
             logs = os.path.join(os.path.dirname(baseline), str(number))
-            caught = verdict(work, logs, baseline)
+            caught = verdict(work, logs, baseline, last)
             shutil.rmtree(work)
             if caught:
                 return number, caught

@@ -34,7 +34,7 @@
 #define PACED		4000
 #define MAX_READERS	64
 #define FIRED		2000	/* under fire */
-#define LOST_MS		1000	/* what takes longer is lost */
+#define LOST_MS		2000	/* what takes longer is lost */
 #define UNBIND_MS	5000	/* what takes longer waits for the user */
 
 /* The 82576 without MSI-X: the cause register, and how to set and enable it. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Hot-unplug against a user who does all that the driver offers: the device is
- * deleted through the monitor of QEMU, which asks the kernel first.
+ * Hot-unplug against a user who does all that the driver offers: by surprise,
+ * and each tenth time in order, through the monitor of QEMU, which asks the
+ * kernel first.
  *
  * Usage: plug ADDRESS ROUNDS MONITOR DEVICE_ADD
  *        DEVICE_ADD is the line that adds it again, with its id as "pulled"
@@ -33,6 +34,39 @@ static bool wait_for(bool present, int ms)
 	while (pci_has(bdf, "vendor") != present && ms-- > 0)
 		usleep(1000);
 	return ms > 0;
+}
+
+/*
+ * QEMU has no other way to pull a device out: it does when the slot is turned
+ * off, behind the back of pciehp, which is told once the power is back.
+ */
+static int pull(void)
+{
+	char port[256], *slash;
+	ssize_t len = readlink(path(PCI_DEVICES "%s", bdf), port,
+			       sizeof(port) - 1);
+	int fd, sltctl, i, ret = 0;
+	uint16_t on, off;
+
+	/* .../PORT/BDF */
+	port[len < 0 ? 0 : len] = 0;
+	for (i = 0; i < 2; i++) {
+		slash = strrchr(port, '/');
+		if (!slash)
+			return -1;
+		*slash = i ? '/' : 0;
+	}
+	sltctl = pci_find_cap(slash + 1, PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL;
+	fd = open(pci(slash + 1, "config"), O_RDWR | O_CLOEXEC);
+	if (pread(fd, &on, 2, sltctl) != 2)
+		ret = -1;
+	off = (on & ~PCI_EXP_SLTCTL_HPIE) | PCI_EXP_SLTCTL_PIC |
+	      PCI_EXP_SLTCTL_PCC;
+	if (!ret && (pwrite(fd, &off, 2, sltctl) != 2 ||
+		     pwrite(fd, &on, 2, sltctl) != 2))
+		ret = -1;
+	close(fd);
+	return ret;
 }
 
 static void gone(int sig)
@@ -98,8 +132,8 @@ int main(int argc, char **argv)
 			fail(round, "no interrupt");
 		usleep(random() % 20000);
 
-		if (put(argv[3], "device_del pulled\n"))
-			fail(round, "no monitor");
+		if (round % 10 == 9 ? put(argv[3], "device_del pulled\n") : pull())
+			fail(round, "cannot be removed");
 		if (!wait_for(false, PLUG_MS))
 			fail(round, "not removed");
 		for (ms = 0; !waitpid(pid, &status, WNOHANG); ms++) {

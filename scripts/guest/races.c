@@ -423,6 +423,11 @@ static void detach(void)
 		/* Detaching forgets this too. */
 		if (rnd(4) == 0)
 			set_mask(&dev, 0, 1);
+		/* Nobody but the driver has it any more. */
+		if (rnd(2)) {
+			close(efd);
+			efd = -1;
+		}
 		zero(set_eventfd(&dev, 0, -1), "detach");
 		got(efd, 0);
 		count = got(efd, rnd(3));
