@@ -93,6 +93,10 @@ machine+=(
 	-chardev "socket,id=monitor,path=$sock/hmp"
 	-device virtserialport,chardev=monitor,name=monitor
 )
+# Two that cannot be told apart by the IOMMU, for want of ACS.
+[ "$what" != iommu ] ||
+	machine+=(-device "rocker,name=shared,addr=1e.0,multifunction=on"
+		-device "virtio-rng-pci,addr=1e.1")
 
 # Side by side, for those who want races: then QEMU's own failure is no result.
 cpus=$(accel)
@@ -113,6 +117,12 @@ bench|benchkvm)
 		machine+=(-device "nvme,serial=n$n,msix_qsize=$n")
 	done
 	args="tsc=reliable nokaslr norandmaps vfio.enable_unsafe_noiommu_mode=1" ;;
+demo|demovf)
+	# Two network cards on one wire: ours, and the one of the guest's kernel.
+	machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot
+		-device "pcie-root-port,id=rp1"
+		-netdev "hubport,id=ours,hubid=0" -device "igb,bus=rp1,netdev=ours,romfile="
+		-netdev "hubport,id=peer,hubid=0" -device "e1000e,netdev=peer,romfile=") ;;
 esac
 if [ "$what" = bench ]; then
 	cpus="tcg -cpu max"

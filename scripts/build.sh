@@ -67,6 +67,9 @@ programs() {
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
 	done
+	# The demonstration has nothing but the UAPI header and libc.
+	"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static \
+		-isystem "$build/usr/include" -o "$build/guest/root/bin/echo_host" "$TOP"/demo/{echo,igb,device}.c
 }
 
 # What "make bench" compares with, out of the tree. Where igb_uio does not build,
@@ -87,6 +90,21 @@ peers() {
 	find "$out" -name '*.ko' -exec cp -t "$1" {} +
 }
 
+# PROGRAMs of this machine, with the libraries that they need.
+foreign_programs() {	# ROOT PROGRAM...
+	local root=$1 file
+	packages iputils-ping hping3
+	shift
+	for program; do
+		program=$(PATH=$PATH:/sbin:/usr/sbin command -v "$program")
+		cp "$program" "$root/bin"
+		for file in $(ldd "$program" | grep -o '/[^ ]*'); do
+			mkdir -p "$root/${file%/*}"
+			cp -L "$file" "$root/$file"
+		done
+	done
+}
+
 initramfs() {
 	local root=$build/guest/root
 	rm -rf "$root"
@@ -98,7 +116,18 @@ initramfs() {
 		die "the program in the documentation does not compile; log: $log"
 	programs >>"$log" 2>&1 || die "cannot build scripts/guest; log: $log"
 	find "$build/drivers/uio" -name '*.ko' -exec cp -t "$root/modules" {} +
-	[ "$flavour" != bench ] || peers "$root/modules"
+	[ "$flavour" != bench ] || {
+		peers "$root/modules"
+		foreign_programs "$root" ping hping3
+	}
+	[ "$flavour" != debug ] || {
+		rm -rf "$build/guest/slow"
+		cp -r "$TOP/scripts/slow" "$build/guest"
+		echo 'obj-m := slow.o' >"$build/guest/slow/Makefile"
+		make -C "$tree" O="$build" M="$build/guest/slow" modules >>"$log" 2>&1 ||
+			die "cannot build scripts/slow; log: $log"
+		cp "$build/guest/slow/slow.ko" "$root/modules"
+	}
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"
 	mv "$build/guest/initramfs.tmp" "$build/guest/initramfs"

@@ -26,7 +26,10 @@ stty -opost 2>/dev/null
 what=$(sed -n 's/.*guest=\([a-z]*\).*/\1/p' /proc/cmdline)
 case $what in
 none|baseline) ;;
-*) insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod" ;;
+*)
+	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
+	insmod /modules/uio_pci_generic.ko
+	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 
 # The QEMU monitor is at the other end of a virtio port.
@@ -105,6 +108,40 @@ enable_vfs() {
 long() {
 	echo "guest: $*"
 	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
+}
+
+# The userspace driver answers the guest's kernel, which has the other card in a
+# network namespace of its own, with several addresses for both queues.
+demo() {
+	echo "guest: demo $1"
+	echo 16 >/proc/sys/vm/nr_hugepages
+	unshare -n sleep 100000 &
+	space=$!
+	sleep 1
+	peer=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
+	ip link set "$peer" netns $space
+	peer() { nsenter -t $space -n "$@"; }
+	peer ip link set lo up
+	peer ip link set "$peer" mtu 9000 up
+	for i in 1 2 3 4; do
+		peer ip address add 10.0.0.$i/24 dev "$peer"
+	done
+	echo_host "$1" 10.0.0.100 >/tmp/echo 2>&1 &
+	host=$!
+	sleep 4
+	for i in 1 2 3 4; do
+		peer ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
+	done
+	peer ping -q -c 20 -i 0.01 -M "do" -s 8972 10.0.0.100
+	for i in 1 2; do
+		peer ping -q -f -c 5000 -I 10.0.0.$i 10.0.0.100
+	done
+	peer hping3 -q --udp -p 7 -d 1000 -i u300 -c 5000 10.0.0.100
+	kill $host
+	wait $host
+	echo "guest: echo_host ended with $?"
+	cat /tmp/echo
+	kill $space
 }
 
 # Have kmemleak look for what nobody points to any more, twice to be sure.
@@ -218,8 +255,17 @@ fuzzvf)
 	;;
 soakpf) long soak "$pf" "$@" ;;
 soakrocker) long soak "$(device 1 1b36:0006)" "$@" ;;
+demo|demovf)
+	ours=$pf
+	if [ "$what" = demovf ]; then
+		enable_vfs
+		echo Y >/sys/module/uio_msix/parameters/allow_unsafe_vf
+		ours=$vf
+	fi
+	demo "$ours"
+	;;
 bench|benchkvm)
-	for module in floor uio_pci_generic igb_uio; do
+	for module in floor igb_uio; do
 		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko
 	done
 	[ "$what" = benchkvm ] || export UIO_BENCH_CLOCK=tsc
@@ -234,6 +280,11 @@ iommu)
 	esac
 	run igb-iommu "$pf"
 	run rocker-iommu "$(device 1 1b36:0006)"
+	# One that shares its group with another; and one that is let through.
+	run rocker-shared "$(device 2 1b36:0006)"
+	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
+	echo identity >/sys/bus/pci/devices/"$pf"/iommu_group/type || echo "not ok: identity"
+	run igb-identity "$pf"
 	;;
 esac
 leaks

@@ -249,12 +249,27 @@ static int uio_msix_mmap_prepare(struct uio_info *info,
 	return 0;
 }
 
-/* Whether the device can reach nothing but what the DMA API maps for it. */
+static int uio_msix_count(struct device *dev, void *count)
+{
+	++*(int *)count;
+	return 0;
+}
+
+/*
+ * Whether the device can reach nothing but what the DMA API maps for it: those
+ * of a group share a domain, and reach what is mapped for the others.
+ */
 static bool uio_msix_confined(struct pci_dev *pdev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
+	struct iommu_group *group = iommu_group_get(&pdev->dev);
+	int devices = 0;
 
-	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
+	if (group) {
+		iommu_group_for_each_dev(group, &devices, uio_msix_count);
+		iommu_group_put(group);
+	}
+	return devices == 1 && domain && (domain->type & __IOMMU_DOMAIN_PAGING);
 }
 
 /*
@@ -492,11 +507,10 @@ static int uio_msix_add_mem(struct uio_msix_dev *udev, int bar, u32 table)
 	if (bar != (table & PCI_MSIX_TABLE_BIR))
 		return uio_msix_add_map(udev, bar, start, end);
 
-	/* A table that is said to lie beyond its BAR must not stretch it. */
 	table_start = res->start + (table & PCI_MSIX_TABLE_OFFSET);
 	table_end = table_start + udev->max_vectors * PCI_MSIX_ENTRY_SIZE;
 	ret = uio_msix_add_map(udev, bar, start,
-			       min(ALIGN_DOWN(table_start, PAGE_SIZE), end));
+			       ALIGN_DOWN(table_start, PAGE_SIZE));
 	if (ret)
 		return ret;
 	return uio_msix_add_map(udev, bar, PAGE_ALIGN(table_end), end);
@@ -506,12 +520,18 @@ static int uio_msix_add_bars(struct uio_msix_dev *udev)
 {
 	struct uio_port *port = udev->info.port;
 	struct pci_dev *pdev = udev->pdev;
+	u64 table_end;
 	int bar, ret;
 	u32 table;
 
 	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
+	bar = table & PCI_MSIX_TABLE_BIR;
+	table_end = (u64)(table & PCI_MSIX_TABLE_OFFSET) +
+		    udev->max_vectors * PCI_MSIX_ENTRY_SIZE;
 	/* All ones is what a device reads as that is not there. */
-	if ((table & PCI_MSIX_TABLE_BIR) >= PCI_STD_NUM_BARS) {
+	if (bar >= PCI_STD_NUM_BARS ||
+	    !(pci_resource_flags(pdev, bar) & IORESOURCE_MEM) ||
+	    table_end > pci_resource_len(pdev, bar)) {
 		pci_err(pdev, "not bound: its MSI-X table is in no BAR; is it there at all?\n");
 		return -ENODEV;
 	}
@@ -570,7 +590,7 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	ret = pci_request_regions_exclusive(pdev, DRIVER_NAME);
 	if (ret) {
-		pci_err(pdev, "not bound: BARs are in use, see /proc/iomem\n");
+		pci_err(pdev, "not bound: BARs are in use, see /proc/iomem and /proc/ioports\n");
 		goto err_disable;
 	}
 

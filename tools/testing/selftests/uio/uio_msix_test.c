@@ -9,10 +9,13 @@
  *	UIO_MSIX_LOCKDOWN=1		may lock the kernel down, until reboot
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -59,12 +62,38 @@ static bool is_vf(void)
 }
 
 /* Whether an IOMMU translates for the device. */
-static bool confined(void)
+static bool translated(void)
 {
 	char type[64];
 
 	get(pci(bdf, "iommu_group/type"), type);
 	return type[0] && strcmp(type, "identity");
+}
+
+/* And for no other in the same way. */
+static bool confined(void)
+{
+	glob_t devices;
+	bool alone;
+
+	alone = !glob(pci(bdf, "iommu_group/devices/*"), 0, NULL, &devices) &&
+		devices.gl_pathc == 1;
+	globfree(&devices);
+	return alone && translated();
+}
+
+/* Whether lockdep still looks; false if there is none. */
+static bool lockdep(void)
+{
+	FILE *f = fopen("/proc/lockdep_stats", "re");
+	char line[128];
+	int on = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, " debug_locks: %d", &on);
+	if (f)
+		fclose(f);
+	return on;
 }
 
 static bool has_taint(void)
@@ -110,7 +139,7 @@ static void refused(struct __test_metadata *_metadata, const char *dev,
 /* First of all: a taint stays. */
 TEST(taints_once_without_iommu)
 {
-	bool before = has_taint(), warn;
+	bool before = has_taint(), locks = lockdep(), warn;
 	struct uio_msix dev;
 	int log;
 
@@ -126,6 +155,7 @@ TEST(taints_once_without_iommu)
 	uio_msix_close(&dev);
 	EXPECT_EQ(before || warn, has_taint());
 	EXPECT_EQ(warn, log_count(log, bdf, "no IOMMU confines"));
+	EXPECT_EQ(locks, lockdep());
 }
 
 FIXTURE(uio_msix) {
@@ -181,17 +211,34 @@ TEST_F(uio_msix, bad_ioctls)
 	static const unsigned int known[] = {
 		UIO_MSIX_GET_INFO, UIO_MSIX_SET_EVENTFD, UIO_MSIX_SET_MASK,
 	};
-	char arg[8192] = { };
+	char arg[8192];
 	size_t i;
 
+	memset(arg, 'x', sizeof(arg));
 	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
 		EXPECT_EQ(-1, ioctl(self->dev.fd, unknown[i], arg));
 		EXPECT_EQ(ENOTTY, errno);
 	}
+	for (i = 0; i < sizeof(arg) && arg[i] == 'x';)
+		i++;
+	EXPECT_EQ(sizeof(arg), i);
 	for (i = 0; i < ARRAY_SIZE(known); i++) {
 		EXPECT_EQ(-1, ioctl(self->dev.fd, known[i], NULL));
 		EXPECT_EQ(EFAULT, errno);
 	}
+}
+
+TEST_F(uio_msix, other_drivers_have_no_ioctls)
+{
+	struct uio_msix other;
+
+	if (access(PCI_DRIVERS "uio_pci_generic", F_OK) ||
+	    pci_bind(bdf, "uio_pci_generic"))
+		SKIP(return, "uio_pci_generic is not there, or has no INTx");
+	ASSERT_EQ(0, uio_msix_find(&other, bdf));
+	EXPECT_EQ(-ENOTTY, uio_msix_open(&other));
+	EXPECT_LE(0, other.fd);
+	uio_msix_close(&other);
 }
 
 TEST_F(uio_msix, set_eventfd_errors)
@@ -480,8 +527,18 @@ TEST_F(uio_msix, open_needs_cap_sys_rawio)
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
 	struct __user_cap_data_struct cap[2];
+	int status;
+	pid_t pid;
 
 	uio_msix_close(&self->dev);
+	/* Nor will it do in a user namespace. */
+	pid = fork();
+	if (!pid)
+		_exit(!unshare(CLONE_NEWUSER) &&
+		      uio_msix_open(&self->dev) != -EPERM);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+
 	ASSERT_EQ(0, syscall(SYS_capget, &hdr, cap));
 	cap[0].effective &= ~(1 << CAP_SYS_RAWIO);
 	ASSERT_EQ(0, syscall(SYS_capset, &hdr, cap));
@@ -649,6 +706,37 @@ TEST_F(uio_msix, lets_go_of_the_inode)
 	}
 	ASSERT_EQ(0, statvfs("/dev", &after));
 	EXPECT_EQ(before.f_ffree, after.f_ffree);
+}
+
+/* Nor is the file system: the next one gets its number, the lowest free one. */
+TEST_F(uio_msix, lets_go_of_the_file_system)
+{
+	char dir[] = "/tmp/uio_msix_XXXXXX";
+	struct stat node, first, next;
+	int round;
+
+	ASSERT_EQ(0, stat(self->dev.path, &node));
+	uio_msix_close(&self->dev);
+	ASSERT_TRUE(!!mkdtemp(dir));
+	for (round = 0; round < 4; round++) {
+		if (mount("none", dir, "tmpfs", 0, NULL))
+			SKIP(return, "no tmpfs");
+		ASSERT_EQ(0, stat(dir, &next));
+		if (!round)
+			first = next;
+		EXPECT_EQ(first.st_dev, next.st_dev);
+		snprintf(self->dev.path, sizeof(self->dev.path), "%s/uio", dir);
+		ASSERT_EQ(0, mknod(self->dev.path, S_IFCHR | 0600, node.st_rdev));
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		/* Unmounted before the close, and before the unbind. */
+		EXPECT_EQ(0, umount2(dir, MNT_DETACH));
+		if (round % 2) {
+			EXPECT_EQ(0, pci_bind(bdf, ""));
+			EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+		}
+		uio_msix_close(&self->dev);
+	}
+	rmdir(dir);
 }
 
 /* Start and length of BAR @bar by the resource file; 0 if it is not @kind. */
@@ -1015,11 +1103,11 @@ TEST_F(uio_msix, dma_reaches_memory_unless_iommu)
 	reg_write(regs, kind->dma + 8, 64);
 	reg_write(regs, kind->dma + 12, 2);	/* fill with 0x96, then vector 2 */
 	EXPECT_EQ(1, events(self->efd, EVENT_MS));
-	EXPECT_EQ(confined() ? 0x5a : 0x96, p[0]);
-	EXPECT_EQ(confined() ? 0x5a : 0x96, p[63]);
+	EXPECT_EQ(translated() ? 0x5a : 0x96, p[0]);
+	EXPECT_EQ(translated() ? 0x5a : 0x96, p[63]);
 	EXPECT_EQ(0x5a, p[64]);
 	if (!access("/sys/class/iommu/dmar0", F_OK))
-		EXPECT_EQ(confined(), log_count(log, bdf + 5, "DMA Write") > 0);
+		EXPECT_EQ(translated(), log_count(log, bdf + 5, "DMA Write") > 0);
 	munmap(p, page);
 }
 
@@ -1099,8 +1187,8 @@ static void expect_gone(struct __test_metadata *_metadata, struct uio_msix *dev)
 }
 
 /*
- * Take the device away by @how while a thread polls the file and a child makes
- * interrupts and touches its own copy of the mapping all the time.
+ * Take the device away by @how while threads poll and read the file and a child
+ * makes interrupts and touches its own copy of the mapping all the time.
  */
 static void *poll_file(void *arg)
 {
@@ -1110,18 +1198,27 @@ static void *poll_file(void *arg)
 	return poll(&pfd, 1, 60000) == 1 && pfd.revents & POLLERR ? arg : NULL;
 }
 
+static void *read_file(void *arg)
+{
+	struct uio_msix *dev = arg;
+	uint32_t count;
+
+	return read(dev->fd, &count, 4) == -1 && errno == EIO ? arg : NULL;
+}
+
 static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 		      int efd, int (*how)(void))
 {
 	uint32_t *p = dev->num_maps ? uio_msix_map(dev, 0) : NULL;
-	pthread_t poller;
-	void *polled;
+	pthread_t poller, reader;
+	void *told;
 	int status;
 	pid_t pid;
 
 	ASSERT_TRUE(p != MAP_FAILED);
 	ASSERT_EQ(0, set_eventfd(dev, 0, efd));
 	ASSERT_EQ(0, pthread_create(&poller, NULL, poll_file, dev));
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_file, dev));
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -1146,8 +1243,10 @@ static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 		EXPECT_EQ(SIGBUS, WEXITSTATUS(status));
 		EXPECT_TRUE(sigbus_at(p));
 	}
-	pthread_join(poller, &polled);
-	EXPECT_TRUE(!!polled);
+	pthread_join(poller, &told);
+	EXPECT_TRUE(!!told);
+	pthread_join(reader, &told);
+	EXPECT_TRUE(!!told);
 	expect_gone(_metadata, dev);
 	EXPECT_EQ(-1, uio_msix_irq(dev, 0));
 }

@@ -147,7 +147,7 @@ static inline int pci_bind(const char *bdf, const char *driver)
 		ret = put(path(PCI_DRIVERS "%s/unbind", old), bdf);
 	if (ret || !*driver)
 		return ret;
-	if (!strcmp(driver, "uio_msix"))
+	if (!strncmp(driver, "uio_", 4))
 		put(pci(bdf, "driver_override"), driver);
 	ret = put(path(PCI_DRIVERS "%s/bind", driver), bdf);
 	put(pci(bdf, "driver_override"), "\n");

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of the userspace driver for the 82576 PF, looped back in its MAC:
+ *
+ *	test BDF [PACKETS]
+ *
+ *	LINK_DOWN=COMMAND LINK_UP=COMMAND	pull the cable and put it back
+ *
+ * Prints TAP; exit code 1 if a test failed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "igb.h"
+
+#define MIN_FRAME	60
+#define SIZES		(9000 - MIN_FRAME + 1)
+#define EVENT_MS	5000	/* what takes longer is lost */
+#define QUIET_MS	50	/* silence */
+
+static struct igb igb;
+static const char *bdf;
+static int tests, failures;
+
+#define CHECK(condition) do { \
+	if (!(condition)) { \
+		printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+		return false; \
+	} \
+} while (0)
+
+struct frame {
+	struct ethhdr eth;
+	struct iphdr ip;
+	uint32_t seq, size;
+	uint8_t data[];
+} __attribute__((packed));
+
+static uint8_t pattern(uint32_t seq, unsigned int i)
+{
+	return (seq * 2654435761u >> 24) + i * 7;
+}
+
+/* A frame whose source address decides on its queue. */
+static unsigned int fill(void *buf, uint32_t seq, uint32_t size, uint32_t source)
+{
+	struct frame *f = buf;
+	unsigned int i;
+
+	memset(f, 0, sizeof(*f));
+	memcpy(f->eth.h_dest, igb.mac, 6);
+	memcpy(f->eth.h_source, igb.mac, 6);
+	f->eth.h_proto = htons(ETH_P_IP);
+	f->ip.version = 4;
+	f->ip.ihl = 5;
+	f->ip.ttl = 1;
+	f->ip.protocol = 253;		/* for experiments */
+	f->ip.tot_len = htons(size - sizeof(f->eth));
+	f->ip.saddr = htonl(0x0a000000 + source);
+	f->ip.daddr = htonl(0x0a0000ff);
+	f->seq = seq;
+	f->size = size;
+	for (i = 0; i < size - sizeof(*f); i++)
+		f->data[i] = pattern(seq, i);
+	return size;
+}
+
+static bool intact(const struct frame *f, unsigned int len, uint32_t seq,
+		   uint32_t size)
+{
+	unsigned int i;
+
+	if (len != size || f->size != size || f->seq != seq)
+		return false;
+	for (i = 0; i < size - sizeof(*f); i++)
+		if (f->data[i] != pattern(seq, i))
+			return false;
+	return true;
+}
+
+/* Send one, and find out in which queue it comes back; -1: nowhere. */
+static int queue_of(uint32_t source)
+{
+	static uint8_t buf[IGB_BUFFER];
+	unsigned int len, q, ms;
+
+	igb_tx(&igb, 0, buf, fill(buf, 0, 100, source));
+	for (ms = 0; ms < EVENT_MS; ms++) {
+		for (q = 0; q < IGB_QUEUES; q++)
+			if (igb_rx(&igb, q, &len)) {
+				igb_rx_done(&igb, q);
+				igb_sleep(&igb, q, QUIET_MS);
+				return q;
+			}
+		usleep(1000);
+	}
+	return -1;
+}
+
+/* A source address for each queue. */
+static bool sources(uint32_t source[IGB_QUEUES])
+{
+	uint32_t s;
+	int q;
+
+	memset(source, 0, IGB_QUEUES * sizeof(*source));
+	for (s = 1; s < 64; s++) {
+		q = queue_of(s);
+		CHECK(q >= 0);
+		source[q] = s;
+	}
+	for (q = 0; q < IGB_QUEUES; q++)
+		CHECK(source[q]);
+	return true;
+}
+
+static bool open_looped(void)
+{
+	igb.loopback = true;
+	return !igb_open(&igb);
+}
+
+static bool loopback(unsigned int packets)
+{
+	static uint8_t buf[IGB_BUFFER];
+	uint32_t source[IGB_QUEUES], seq, size;
+	unsigned int len, q;
+	struct frame *f;
+
+	CHECK(sources(source));
+	for (seq = 0; seq < packets; seq++) {
+		q = seq % IGB_QUEUES;
+		size = MIN_FRAME + seq / IGB_QUEUES % SIZES;
+		CHECK(igb_tx(&igb, q, buf, fill(buf, seq, size, source[q])));
+		f = igb_rx(&igb, q, &len);
+		while (!f) {
+			CHECK(igb_sleep(&igb, q, EVENT_MS));
+			f = igb_rx(&igb, q, &len);
+		}
+		CHECK(intact(f, len, seq, size));
+		igb_rx_done(&igb, q);
+	}
+	printf("# %u packets, %lu and %lu interrupts\n", packets,
+	       igb.queue[0].interrupts, igb.queue[1].interrupts);
+	return true;
+}
+
+/* What is for one queue is announced by its vector, and by no other. */
+static bool own_vector_only(void)
+{
+	static uint8_t buf[IGB_BUFFER];
+	uint32_t source[IGB_QUEUES];
+	unsigned int q, i, len;
+	struct pollfd pfd[3];
+
+	CHECK(sources(source));
+	for (q = 0; q < IGB_QUEUES; q++) {
+		for (i = 0; i < 100; i++)
+			CHECK(igb_tx(&igb, !q, buf, fill(buf, i, 500, source[q])));
+		CHECK(igb_sleep(&igb, q, EVENT_MS));
+		usleep(QUIET_MS * 1000);
+		for (i = 0; i < 100; i++) {
+			CHECK(igb_rx(&igb, q, &len));
+			igb_rx_done(&igb, q);
+		}
+		igb_sleep(&igb, q, 0);
+		CHECK(!igb_rx(&igb, !q, &len));
+		pfd[0] = (struct pollfd){ igb.queue[0].eventfd, POLLIN, 0 };
+		pfd[1] = (struct pollfd){ igb.queue[1].eventfd, POLLIN, 0 };
+		pfd[2] = (struct pollfd){ igb.other, POLLIN, 0 };
+		CHECK(!poll(pfd, 3, QUIET_MS));
+	}
+	return true;
+}
+
+static bool link_is(bool up)
+{
+	struct pollfd pfd = { igb.other, POLLIN, 0 };
+	int tries;
+
+	for (tries = 0; tries < 10 && igb.link != up; tries++) {
+		CHECK(poll(&pfd, 1, EVENT_MS) == 1);
+		igb_event(&igb);
+	}
+	CHECK(igb.link == up);
+	return true;
+}
+
+static bool link_down_and_up(void)
+{
+	const char *down = getenv("LINK_DOWN"), *up = getenv("LINK_UP");
+	uint64_t q0 = igb.queue[0].interrupts;
+
+	CHECK(down && up);
+	CHECK(link_is(true));
+	CHECK(!system(down));
+	CHECK(link_is(false));
+	CHECK(!system(up));
+	CHECK(link_is(true));
+	CHECK(!igb_sleep(&igb, 0, QUIET_MS) && igb.queue[0].interrupts == q0);
+	return true;
+}
+
+static bool masked_while_polling(void)
+{
+	static uint8_t buf[IGB_BUFFER];
+	uint32_t source[IGB_QUEUES];
+	unsigned int round, i, len;
+
+	CHECK(sources(source));
+	for (round = 0; round < 1000; round++) {
+		CHECK(!igb_polling(&igb, 0, true));
+		for (i = 0; i < 10; i++)
+			CHECK(igb_tx(&igb, 0, buf, fill(buf, i, 100, source[0])));
+		for (i = 0; i < 10;) {
+			if (!igb_rx(&igb, 0, &len))
+				continue;
+			igb_rx_done(&igb, 0);
+			i++;
+		}
+		CHECK(!igb_sleep(&igb, 0, 0));
+		/* One for what was held back, and none is lost after that. */
+		CHECK(!igb_polling(&igb, 0, false));
+		CHECK(igb_sleep(&igb, 0, EVENT_MS));
+		CHECK(igb_tx(&igb, 0, buf, fill(buf, i, 100, source[0])));
+		CHECK(igb_sleep(&igb, 0, EVENT_MS));
+		CHECK(igb_rx(&igb, 0, &len));
+		igb_rx_done(&igb, 0);
+	}
+	return true;
+}
+
+static void gone(int sig)
+{
+	(void)sig;
+	_exit(3);
+}
+
+/* A process that sends and receives without end; it is killed, or has SIGBUS. */
+static pid_t traffic(void)
+{
+	static uint8_t buf[IGB_BUFFER];
+	unsigned int len, q, ready[2];
+	uint32_t seq;
+	pid_t pid;
+
+	if (pipe((int *)ready))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		signal(SIGBUS, gone);
+		if (!open_looped())
+			_exit(1);
+		for (seq = 0;; seq++) {
+			igb_tx(&igb, seq % 2, buf, fill(buf, seq, 9000, seq % 16));
+			for (q = 0; q < IGB_QUEUES; q++)
+				while (igb_rx(&igb, q, &len))
+					igb_rx_done(&igb, q);
+			if (seq == 100 && write(ready[1], "", 1) != 1)
+				_exit(1);
+		}
+	}
+	close(ready[1]);
+	if (read(ready[0], buf, 1) != 1)
+		pid = -1;
+	close(ready[0]);
+	return pid;
+}
+
+/* All huge pages there are, filled; the dead one's are among them. */
+static bool poison(struct dma *dma)
+{
+	uint64_t phys;
+	void *page;
+
+	while (dma->pages < DMA_MAX_PAGES) {
+		page = dma_alloc(dma, DMA_PAGE, &phys);
+		if (!page)
+			break;
+		memset(page, 0xa5, DMA_PAGE);
+	}
+	return dma->pages;
+}
+
+static bool still_poison(struct dma *dma)
+{
+	unsigned int i;
+	size_t j;
+
+	for (i = 0; i < dma->pages; i++)
+		for (j = 0; j < DMA_PAGE; j++)
+			if (((uint8_t *)dma->page[i])[j] != 0xa5)
+				return false;
+	return true;
+}
+
+static bool killed_in_traffic(void)
+{
+	struct dma dma = { };
+	int round, status;
+	pid_t pid;
+
+	for (round = 0; round < 10; round++) {
+		pid = traffic();
+		CHECK(pid > 0);
+		usleep(rand() % 20000);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		CHECK(WIFSIGNALED(status));
+		CHECK(poison(&dma));
+		usleep(200000);
+		CHECK(still_poison(&dma));
+		dma_free(&dma);
+		CHECK(open_looped());
+		CHECK(queue_of(1) >= 0);
+		igb_close(&igb);
+	}
+	return true;
+}
+
+static bool unbound_in_traffic(void)
+{
+	char command[128];
+	int round, status;
+	time_t start;
+	pid_t pid;
+
+	for (round = 0; round < 10; round++) {
+		pid = traffic();
+		CHECK(pid > 0);
+		usleep(rand() % 20000);
+		start = time(NULL);
+		snprintf(command, sizeof(command),
+			 "echo %s >/sys/bus/pci/drivers/uio_msix/unbind", bdf);
+		CHECK(!system(command));
+		CHECK(time(NULL) - start < 10);
+		waitpid(pid, &status, 0);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+		CHECK(!device_bind(&igb.dev, bdf));
+		CHECK(open_looped());
+		CHECK(queue_of(1) >= 0);
+		igb_close(&igb);
+	}
+	return true;
+}
+
+static void result(const char *name, bool ok)
+{
+	printf("%sok %d %s\n", ok ? "" : "not ", ++tests, name);
+	failures += !ok;
+}
+
+int main(int argc, char **argv)
+{
+	char driver[64];
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: %s BDF [PACKETS]\n", argv[0]);
+		return 2;
+	}
+	bdf = argv[1];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (device_bind(&igb.dev, bdf))
+		return 1;
+	snprintf(driver, sizeof(driver), "%s", igb.dev.old_driver);
+	if (!open_looped())
+		return 1;
+	result("loopback", loopback(argc > 2 ? atoi(argv[2]) : 100000));
+	result("own_vector_only", own_vector_only());
+	result("link_down_and_up", link_down_and_up());
+	result("masked_while_polling", masked_while_polling());
+	igb_close(&igb);
+	result("killed_in_traffic", killed_in_traffic());
+	result("unbound_in_traffic", unbound_in_traffic());
+	printf("1..%d\n", tests);
+	snprintf(igb.dev.old_driver, sizeof(driver), "%s", driver);
+	device_unbind(&igb.dev);
+	return !!failures;
+}
