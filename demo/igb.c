@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/random.h>
 
 #include "igb.h"
 
@@ -23,6 +24,10 @@
 #define IVAR_MISC	0x1740
 
 /* PF */
+#define MDIC		0x0020
+#define  MDIC_WRITE	(1u << 26 | 1u << 21)	/* of PHY 1 */
+#define  MDIC_READY	(1u << 28)
+#define  BMCR_ANEG	0x1200	/* PHY register 0: negotiate, now */
 #define ICR		0x00c0
 #define IMS		0x00d0
 #define  IMS_LSC	(1u << 2)
@@ -37,6 +42,8 @@
 #define  TCTL_PSP	(1u << 3)
 #define GPIE		0x1514
 #define  GPIE_MSIX	0xc0000011	/* many vectors, auto-mask, PBA, read to clear */
+#define RXCSUM		0x5000
+#define  RXCSUM_PCSD	(1u << 13)	/* a hash for RSS, no checksum */
 #define RLPML		0x5004
 #define RAL0		0x5400
 #define RAH0		0x5404
@@ -54,6 +61,7 @@
 #define  MBX_PFSTS	(1u << 4)	/* the PF wrote a message */
 #define  MBX_RSTI	(1u << 6)	/* the PF is in reset */
 #define VF_RESET	0x01
+#define VF_SET_MAC	0x02
 #define VF_SET_LPE	0x05
 #define PF_ACK		(1u << 31)
 
@@ -109,11 +117,15 @@ static int pf_start(struct igb *igb)
 	memcpy(igb->mac + 4, &high, 2);
 	reg_write(dev, EIMC, ~0u);
 	reg_write(dev, CTRL, reg_read(dev, CTRL) | CTRL_SLU);
+	reg_write(dev, MDIC, MDIC_WRITE | BMCR_ANEG);
+	if (!wait_for(igb, MDIC, MDIC_READY, MDIC_READY))
+		return -ETIMEDOUT;
 	reg_write(dev, RLPML, IGB_MAX_FRAME + 4);
 	for (i = 0; i < 10; i++)
 		reg_write(dev, RSSRK + 4 * i, key[i]);
 	for (i = 0; i < 32; i++)
 		reg_write(dev, RETA + 4 * i, 0x01000100);
+	reg_write(dev, RXCSUM, RXCSUM_PCSD);
 	reg_write(dev, MRQC, MRQC_RSS_IPV4);
 	reg_write(dev, TCTL, TCTL_EN | TCTL_PSP);
 	reg_write(dev, RCTL, RCTL_EN | RCTL_LPE | RCTL_BAM | RCTL_SECRC |
@@ -165,6 +177,7 @@ static int vf_start(struct igb *igb)
 {
 	uint32_t reset[3] = { VF_RESET };
 	uint32_t lpe[3] = { VF_SET_LPE, IGB_MAX_FRAME + 4 };
+	uint32_t mac[3] = { VF_SET_MAC };
 	int ret;
 
 	reg_write(&igb->dev, EIMC, ~0u);
@@ -172,10 +185,16 @@ static int vf_start(struct igb *igb)
 	if (!wait_for(igb, V2PMAILBOX, MBX_RSTI, 0))
 		return -ETIMEDOUT;
 	ret = vf_ask(igb, reset, 1);
-	if (!ret)
-		ret = vf_ask(igb, lpe, 2);
 	memcpy(igb->mac, reset + 1, 6);
-	return ret;
+	if (ret == -EPERM) {
+		/* The administrator gave it no address: any local one. */
+		if (getrandom(igb->mac, 6, 0) != 6)
+			return -EIO;
+		igb->mac[0] = 0x02;
+		memcpy(mac + 1, igb->mac, 6);
+		ret = vf_ask(igb, mac, 3);
+	}
+	return ret ?: vf_ask(igb, lpe, 2);
 }
 
 static void vf_route(struct igb *igb)

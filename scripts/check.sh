@@ -34,7 +34,8 @@ all=(tree view checkpatch order maintainers shellcheck
      kselftest
      run compat arm64-64k previous
      debug coverage kcsan rt
-     races fuzz soak mutants)
+     races fuzz soak mutants
+     bench demo)
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }
@@ -89,6 +90,7 @@ reason() {	# LOG
 	last=$(tail -n 1 "$1")
 	case $last in
 	make:*|make\[*|cc1:*) grep -m 1 'error: ' "$1" || echo "$last" ;;
+	*:*" passed, "*) grep -m 1 '^error: ' "$1" || echo "$last" ;;
 	*) echo "$last" ;;
 	esac
 }

@@ -113,34 +113,36 @@ long() {
 # The userspace driver answers the guest's kernel, which has the other card in a
 # network namespace of its own, with several addresses for both queues.
 demo() {
-	echo "guest: demo $1"
 	echo 16 >/proc/sys/vm/nr_hugepages
+	# hping3 is not to lose what arrives while it sends.
+	echo 8000000 >/proc/sys/net/core/rmem_default
 	unshare -n sleep 100000 &
 	space=$!
 	sleep 1
 	peer=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	ip link set "$peer" netns $space
-	peer() { nsenter -t $space -n "$@"; }
+	peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 	peer ip link set lo up
 	peer ip link set "$peer" mtu 9000 up
 	for i in 1 2 3 4; do
 		peer ip address add 10.0.0.$i/24 dev "$peer"
 	done
-	echo_host "$1" 10.0.0.100 >/tmp/echo 2>&1 &
+	demo_host "$1" 10.0.0.100 &
 	host=$!
 	sleep 4
 	for i in 1 2 3 4; do
-		peer ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
+		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
-	peer ping -q -c 20 -i 0.01 -M "do" -s 8972 10.0.0.100
+	for size in 0 8972 20000; do
+		peer /bin/ping -q -c 20 -i 0.01 -s $size 10.0.0.100
+	done
 	for i in 1 2; do
-		peer ping -q -f -c 5000 -I 10.0.0.$i 10.0.0.100
+		peer /bin/ping -q -f -c 5000 -I 10.0.0.$i 10.0.0.100
 	done
+	peer /bin/ping -q -f -l 100 -c 5000 10.0.0.100
 	peer hping3 -q --udp -p 7 -d 1000 -i u300 -c 5000 10.0.0.100
 	kill $host
-	wait $host
-	echo "guest: echo_host ended with $?"
-	cat /tmp/echo
+	wait $host || echo "not ok demo_host: exit code $?"
 	kill $space
 }
 
@@ -215,10 +217,26 @@ faults)
 injected)
 	run e1000e "$(device 1 8086:10d3)"
 	run nvme "$(device 1 1b36:0010)"
+	# Its MSI-X table is longer than a page.
+	run nvme-300 "$(device 2 1b36:0010)"
 	run vmxnet3 "$(device 1 15ad:07b0)"
 	run virtio-rng "$(device 1 1af4:1044)"
 
 	example "$(device 1 8086:10d3)"
+	;;
+nomsi)
+	dev=$(device 1 1b36:0006)
+	echo "guest: device nomsi $dev"
+	echo uio_msix >/sys/bus/pci/devices/"$dev"/driver_override
+	echo "$dev" >/sys/bus/pci/drivers/uio_msix/bind
+	(exec 3<>/dev/uio0) 2>/tmp/open
+	sed 's/^/# /' /tmp/open
+	if grep -q 'No such device$' /tmp/open; then
+		echo "# ok 1 open_without_msi"
+	else
+		echo "# not ok 1 open_without_msi"
+	fi
+	echo "$dev" >/sys/bus/pci/drivers/uio_msix/unbind
 	;;
 lockdown)
 	# Nothing can be read from debugfs afterwards.
@@ -264,6 +282,11 @@ demo|demovf)
 	fi
 	demo "$ours"
 	;;
+demotest)
+	echo 16 >/proc/sys/vm/nr_hugepages
+	LINK_DOWN="echo set_link igb off >$monitor" LINK_UP="echo set_link igb on >$monitor" \
+		demo_test "$pf" "$@" || echo "not ok demo_test: exit code $?"
+	;;
 bench|benchkvm)
 	for module in floor igb_uio; do
 		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko
@@ -279,6 +302,10 @@ iommu)
 	*) echo "not ok: no IOMMU translates for $pf" ;;
 	esac
 	run igb-iommu "$pf"
+	# What the demonstration does there.
+	if demo_host "$pf" 10.0.0.100; then
+		echo "not ok: demo_host, with an IOMMU"
+	fi
 	run rocker-iommu "$(device 1 1b36:0006)"
 	# One that shares its group with another; and one that is let through.
 	run rocker-shared "$(device 2 1b36:0006)"

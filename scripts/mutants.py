@@ -21,7 +21,7 @@ DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.dirname(os.path.abspath(__file__))
 
-# What it is, file, text, what the text becomes.
+# What it is, file, text, what the text becomes; or several of each.
 MUTANTS = (
     # Handler, vectors
     ('signals twice', DRIVER,
@@ -86,12 +86,21 @@ MUTANTS = (
      '\tif (vec->masked == arg->masked)\n\t\treturn 0;\n', ''),
     ('mask is not remembered', DRIVER, '\tvec->masked = arg->masked;\n', ''),
     ('unmask never', DRIVER, '\t\tenable_irq(vec->irq);\n', '\t\t;\n'),
+    ('mask does not wait', DRIVER, '\t\tdisable_irq(', '\t\tdisable_irq_nosync('),
+    ('interrupt named by another vector', DRIVER, 'vec - udev->vectors,',
+     'vec - udev->vectors + 1,'),
     # Ioctls
+    ('ioctls during a reset by sysfs', DRIVER,
+     ('\tpci_cfg_access_lock(udev->pdev);\n', '\tpci_cfg_access_unlock(udev->pdev);\n'),
+     ('', '')),
     ('EINVAL for an unknown ioctl', DRIVER,
      '\tdefault:\n\t\tret = -ENOTTY;', '\tdefault:\n\t\tret = -EINVAL;'),
     # Mappings
     ('fault after unregistering', DRIVER,
      '\tif (!idev->info)\n\t\treturn VM_FAULT_SIGBUS;\n', ''),
+    ('fault without the lock', DRIVER,
+     '\tguard(mutex)(&idev->info_lock);\n\tif (!idev->info)\n\t\treturn VM_FAULT_SIGBUS;',
+     '\tif (!idev->info)\n\t\treturn VM_FAULT_SIGBUS;'),
     ('every page is the first', DRIVER,
      'vmf->address, vmf->pgoff)', 'vmf->address, vmf->vma->vm_pgoff)'),
     ('private mappings', DRIVER,
@@ -101,6 +110,7 @@ MUTANTS = (
     ('always map 0', DRIVER, 'info->mem[index].addr', 'info->mem[0].addr'),
     ('no zap', DRIVER,
      '\tunmap_mapping_range(udev->inode->i_mapping, 0, 0, true);\n', ''),
+    ('zaps one page', DRIVER, 'i_mapping, 0, 0, true', 'i_mapping, 0, 1, true'),
     ('inode not pinned', DRIVER, '\tihold(inode);\n', ''),
     ('inode leaks', DRIVER, '\tiput(udev->inode);\n', ''),
     # Open, close, unbind
@@ -117,6 +127,15 @@ MUTANTS = (
      'udev->dirty = false;'),
     ('no reset at unbind', DRIVER,
      '\tif (udev->dirty && pci_device_is_present(pdev))\n', '\tif (0)\n'),
+    ('open gives up at once', DRIVER, 'if (tries == 5)', 'if (1)'),
+    ('opens during a reset by sysfs', DRIVER,
+     ('\tpci_cfg_access_lock(pdev);\n\tret', '\tpci_cfg_access_unlock(pdev);\n\tif (ret < 0)'),
+     ('\tret', '\tif (ret < 0)')),
+    ('closes during a reset by sysfs', DRIVER,
+     ('\tpci_cfg_access_lock(pdev);\n\tpci_clear', '\tpci_cfg_access_unlock(pdev);\n\n\tkvfree'),
+     ('\tpci_clear', '\n\tkvfree')),
+    ('errno of the PCI core for no MSI-X', DRIVER,
+     'return ret == -ENOMEM || ret == -ENOSPC ? ret : -ENODEV;', 'return ret;'),
     ('one vector only', DRIVER,
      'pci_alloc_irq_vectors(pdev, 1, udev->max_vectors,', 'pci_alloc_irq_vectors(pdev, 1, 1,'),
     ('vectors leak when open fails', DRIVER,
@@ -147,6 +166,9 @@ MUTANTS = (
     ('switches lockdep off', DRIVER, 'LOCKDEP_STILL_OK', 'LOCKDEP_NOW_UNRELIABLE'),
     ('superblock leaks', DRIVER, '\tdeactivate_super(sb);\n', ''),
     ('warns each time', DRIVER, '\t\tudev->warned = true;\n', ''),
+    ('revoked before it is unregistered', DRIVER,
+     '\tuio_unregister_device(&udev->info);\n\tuio_msix_revoke(udev);\n',
+     '\tuio_msix_revoke(udev);\n\tuio_unregister_device(&udev->info);\n'),
     ('unbind leaves it running', DRIVER,
      '0, 0, true);\n\tuio_msix_quiesce(udev);\n', '0, 0, true);\n'),
     # Bind
@@ -171,6 +193,9 @@ MUTANTS = (
      'err_release:\n\tpci_release_regions(pdev);\n', 'err_release:\n'),
     ('table is mapped', DRIVER,
      '\tif (bar != (table & PCI_MSIX_TABLE_BIR))\n', '\tif (1)\n'),
+    ('table of one page', DRIVER,
+     'table_end = table_start + udev->max_vectors * PCI_MSIX_ENTRY_SIZE;',
+     'table_end = table_start + PCI_MSIX_ENTRY_SIZE;'),
     ('page after the table is not mapped', DRIVER,
      'PAGE_ALIGN(table_end), end)', 'PAGE_ALIGN(table_end) + PAGE_SIZE, end)'),
     ('one I/O BAR is another', DRIVER,
@@ -201,13 +226,17 @@ MUTANTS = (
 def module(tree, build, work, path, before, after):
     """Build the module of PATH with the change; return its file."""
     text = open(os.path.join(tree, path)).read()
-    if text.count(before) < 1:
-        return None
+    if isinstance(before, str):
+        before, after = (before,), (after,)
+    for old, new in zip(before, after):
+        if old not in text:
+            return None
+        text = text.replace(old, new, 1)
     name = os.path.basename(path)[:-2]
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     with open(os.path.join(work, name + '.c'), 'w') as file:
-        file.write(text.replace(before, after, 1))
+        file.write(text)
     with open(os.path.join(work, 'Makefile'), 'w') as file:
         file.write(f'obj-m := {name}.o\n')
     subprocess.run(['make', '-s', '-C', tree, 'O=' + build, 'M=' + work,
@@ -234,19 +263,22 @@ def verdict(work, out, baseline, races):
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     shutil.copy(baseline, out)
-    boots = ['mutant', 'injected', 'unplug', 'iommu', 'lockdown']
+    boots = ['mutant', 'injected', 'unplug', 'iommu', 'lockdown', 'nomsi']
     if races:
-        boots.insert(1, 'racesrocker')
+        boots[1:1] = ['racesrocker', 'racesrocker:mmap']
     for boot in boots:
         args = ['until-failure']
         env = dict(os.environ, LIMIT='400')
         if boot == 'racesrocker':
             args = ['500', 'replace', 'detach', 'mask']
             env['MULTI'] = '1'
+        elif boot == 'racesrocker:mmap':
+            args = ['50']
+            env['MULTI'] = '1'
         run = subprocess.run(
             [os.path.join(SCRIPTS, 'boot.sh'), work, boot, out, *args],
             capture_output=True, text=True, env=env)
-        log = open(os.path.join(out, boot + '.log'), errors='replace').read()
+        log = open(os.path.join(out, boot.replace(':', '-') + '.log'), errors='replace').read()
         device = ''
         for line in log.replace('\r', '').split('\n'):
             if line.startswith('guest: device '):

@@ -29,7 +29,7 @@ check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }
 check_debug() { guest debug x86_64-debug injected faults devices lockdown unplug; }
 
 # Data races: for them to happen, guest CPUs run side by side.
-check_kcsan() { MULTI=1 guest kcsan x86_64-kcsan devices injected; }
+check_kcsan() { MULTI=1 LIMIT=900 guest kcsan x86_64-kcsan devices injected; }
 
 check_rt() { guest rt x86_64-rt devices injected; }
 
@@ -50,9 +50,21 @@ check_coverage() {
 	"$TOP/scripts/long.sh" coverage_report
 }
 
-check_races() { long races ROUNDS=5; }
-check_fuzz() { long fuzz CALLS=20000; }
-check_soak() { long soak INTERRUPTS=200000; }
+# The userspace driver: its tests, and what it answers.
+check_demo() {
+	rm -f "$TOP"/out/demo*/summary
+	"$TOP/scripts/demo.sh" test
+	"$TOP/scripts/demo.sh"
+	sed -n 's/^demotest: \([0-9]*\) passed, .*/\1 0/p' "$TOP/out/demotest/summary" \
+		>"$logs/demo.counts"
+}
+
+# Whether its targets are met.
+check_bench() { "$TOP/scripts/bench.sh"; }
+
+check_races() { long races LIMIT=1200 ROUNDS=5; }
+check_fuzz() { long fuzz LIMIT=1200 CALLS=20000; }
+check_soak() { long soak LIMIT=600 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, mapping, core.
-check_mutants() { MUTANTS="0 11 34 72" "$TOP/scripts/long.sh" mutants; }
+check_mutants() { MUTANTS="0 11 38 90" "$TOP/scripts/long.sh" mutants; }

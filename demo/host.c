@@ -3,7 +3,7 @@
  * A host on the network that lives in a process: it answers ARP and ping, and
  * echoes UDP, on an 82576 (PF or VF) that it drives through uio_msix.
  *
- *	echo BDF IPV4_ADDRESS
+ *	demo_host BDF IPV4_ADDRESS
  *
  * A thread a queue sleeps until the vector of its queue announces packets. What
  * happens is shown once a second, and summed up at SIGTERM or SIGINT. Exit code
@@ -51,19 +51,6 @@ static void swap(void *a, void *b, size_t len)
 	memcpy(b, tmp, len);
 }
 
-static uint16_t checksum(const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	uint32_t sum = 0;
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		sum += i & 1 ? p[i] : p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons(~sum);
-}
-
 static bool answer_arp(struct ethhdr *eth, unsigned int len)
 {
 	struct arp *arp = (void *)(eth + 1);
@@ -84,29 +71,28 @@ static bool answer_ip(struct ethhdr *eth, unsigned int len)
 {
 	struct iphdr *ip = (void *)(eth + 1);
 	struct icmphdr *icmp = (void *)(ip + 1);
-	unsigned int size;
+	uint32_t sum;
 
-	/* No options, no fragments: nobody here sends these. */
+	/* No options: nobody here sends any. */
 	if (len < sizeof(*eth) + sizeof(*ip) + sizeof(*icmp) ||
-	    ip->version != 4 || ip->ihl != 5 || ip->daddr != address ||
-	    ip->frag_off & htons(0x3fff))
+	    ip->version != 4 || ip->ihl != 5 || ip->daddr != address)
 		return false;
-	size = ntohs(ip->tot_len);
-	if (size < sizeof(*ip) + sizeof(*icmp) || size > len - sizeof(*eth))
+	if (ip->protocol != IPPROTO_ICMP && ip->protocol != IPPROTO_UDP)
 		return false;
-	size -= sizeof(*ip);
-
-	if (ip->protocol == IPPROTO_ICMP && icmp->type == ICMP_ECHO) {
-		icmp->type = ICMP_ECHOREPLY;
-		icmp->checksum = 0;
-		icmp->checksum = checksum(icmp, size);
-	} else if (ip->protocol == IPPROTO_UDP) {
-		/* The ports; its checksum does not mind the order. */
-		swap(icmp, (uint8_t *)icmp + 2, 2);
-	} else {
-		return false;
-	}
+	/* The checksums of IP and UDP do not mind the order. */
 	swap(&ip->saddr, &ip->daddr, 4);
+	/* Fragments but the first go back as they are. */
+	if (ip->frag_off & htons(0x1fff))
+		return true;
+	if (ip->protocol == IPPROTO_UDP) {
+		swap(icmp, (uint8_t *)icmp + 2, 2);	/* ports */
+		return true;
+	}
+	if (icmp->type != ICMP_ECHO)
+		return false;
+	icmp->type = ICMP_ECHOREPLY;
+	sum = ntohs(icmp->checksum) + (ICMP_ECHO << 8);
+	icmp->checksum = htons(sum + (sum >> 16));
 	return true;
 }
 
@@ -180,10 +166,10 @@ static void show(const char *head)
 
 	printf("%s: link %s", head, igb.link ? "up" : "down");
 	for (i = 0; i < IGB_QUEUES; i++)
-		printf("; queue %u: %lu in, %lu out, %lu interrupts, %lu sleeps, %lu polls, %lu dropped",
+		printf("; queue %u: %lu in, %lu out, %lu interrupts, %lu sleeps, %lu polls, %lu ignored, %lu dropped",
 		       i, igb.queue[i].rx_packets, igb.queue[i].tx_packets,
 		       igb.queue[i].interrupts, counters[i].sleeps,
-		       counters[i].polls, igb.queue[i].dropped);
+		       counters[i].polls, counters[i].ignored, igb.queue[i].dropped);
 	printf("\n");
 }
 

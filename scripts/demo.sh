@@ -1,0 +1,50 @@
+#!/bin/bash
+# The demonstration: a userspace network driver on uio_msix answers the kernel
+# of the guest, on a PF and on a VF; with "test", the tests of that driver.
+#
+# Needs:  what run.sh needs; installs ping and hping3
+# Makes:  out/demo (or LOGS): logs, and "summary" with the counts
+# Prints: what happens in the guest; "demo: N sent, N answered, N lost" last,
+#         or "demotest: N passed, N failed"
+# Usage:  demo.sh [test [PACKETS]]
+. "$(dirname "$0")/lib.sh"
+
+logs=${LOGS:-$TOP/out/demo${1:-}}
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 9>"$CACHE/lock"
+flock -n 9 || die "another run uses $CACHE"
+rm -rf "$logs"
+mkdir -p "$logs"
+
+tree=$("$TOP/scripts/tree.sh")
+build=$CACHE/build-linux-x86_64-bench
+"$TOP/scripts/build.sh" "$tree" "$build" x86_64-bench
+# On a plain kernel there is nothing to be known before.
+: >"$logs/baseline.reports"
+
+failed=0
+if [ "${1:-}" = test ]; then
+	stage "boot: demotest"
+	"$TOP/scripts/boot.sh" "$build" demotest "$logs" "${@:2}" || failed=1
+	awk -v failed="$failed" '
+		/^ok / { passed++ }
+		/^not ok/ { failed++ }
+		END {
+			printf "demotest: %d passed, %d failed\n", passed, failed
+			exit failed > 0
+		}' "$logs/demotest.log" | tee "$logs/summary"
+	exit
+fi
+
+for boot in demo demovf; do
+	stage "boot: $boot"
+	"$TOP/scripts/boot.sh" "$build" "$boot" "$logs" || failed=1
+	! grep -q '^not ok' "$logs/$boot.log" || failed=1
+done
+# Both programs of the peer end with "5 packets transmitted, 4 received, ...".
+cat "$logs"/demo*.log | awk -v failed="$failed" '
+	/packets (transmitted|tramitted)/ { sent += $1; answered += $4 }
+	END {
+		printf "demo: %d sent, %d answered, %d lost\n", sent, answered, sent - answered
+		exit failed || !sent || sent > answered
+	}' | tee "$logs/summary"
