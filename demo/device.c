@@ -116,7 +116,11 @@ int device_bind(struct device *dev, const char *bdf)
 	}
 	driver_of(bdf, dev->old_driver);
 	ret = bind_to(bdf, "uio_msix");
-	return ret ? error(ret, "%s: cannot be bound to uio_msix (see dmesg)", bdf) : 0;
+	if (ret) {
+		error(ret, "%s: cannot be bound to uio_msix (see dmesg)", bdf);
+		bind_to(bdf, dev->old_driver);
+	}
+	return ret;
 }
 
 void device_unbind(struct device *dev)

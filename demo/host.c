@@ -195,7 +195,6 @@ int main(int argc, char **argv)
 	struct pollfd pfd[3];
 	sigset_t signals;
 	unsigned int i;
-	int ret = 0;
 
 	if (argc != 3 || inet_pton(AF_INET, argv[2], &address) != 1) {
 		fprintf(stderr, "usage: %s BDF IPV4_ADDRESS\n", argv[0]);
@@ -208,8 +207,12 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-	if (device_bind(&igb.dev, argv[1]) || igb_open(&igb))
+	if (device_bind(&igb.dev, argv[1]))
 		return 1;
+	if (igb_open(&igb)) {
+		device_unbind(&igb.dev);
+		return 1;
+	}
 	printf("%s %s: %02x:%02x:%02x:%02x:%02x:%02x is %s\n", igb.ops->name,
 	       argv[1], igb.mac[0], igb.mac[1], igb.mac[2], igb.mac[3],
 	       igb.mac[4], igb.mac[5], argv[2]);
@@ -235,10 +238,11 @@ int main(int argc, char **argv)
 		/* To wake it up; not an interrupt. */
 		eventfd_write(igb.queue[i].eventfd, 1);
 		pthread_join(threads[i], NULL);
+		igb_sleep(&igb, i, 0);
 		igb.queue[i].interrupts--;
 	}
 	summary();
 	igb_close(&igb);
 	device_unbind(&igb.dev);
-	return ret;
+	return 0;
 }

@@ -204,7 +204,7 @@ static void vf_route(struct igb *igb)
 	reg_write(&igb->dev, IVAR_MISC, IGB_OTHER | IVAR_VALID);
 }
 
-/* The PF says that the link changed, or that it was reset itself. */
+/* The PF says that the link changed. */
 static void vf_event(struct igb *igb)
 {
 	struct device *dev = &igb->dev;

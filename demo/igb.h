@@ -3,6 +3,8 @@
  * The Intel 82576 network controller, its PF (8086:10c9) and its VFs (8086:10ca):
  * two queue pairs, an interrupt vector for each, and one for link and mailbox.
  *
+ * For little-endian machines. A VF does not survive a reset of its PF.
+ *
  * One thread a queue; igb_event() belongs to the thread of the last vector.
  */
 #ifndef DEMO_IGB_H

@@ -41,10 +41,23 @@ for boot in demo demovf; do
 	"$TOP/scripts/boot.sh" "$build" "$boot" "$logs" || failed=1
 	! grep -q '^not ok' "$logs/$boot.log" || failed=1
 done
-# Both programs of the peer end with "5 packets transmitted, 4 received, ...".
-cat "$logs"/demo*.log | awk -v failed="$failed" '
-	/packets (transmitted|tramitted)/ { sent += $1; answered += $4 }
+# What the peer did is "... 5 packets transmitted, 4 received, ...", and the host
+# ends with the interrupts per packet.
+awk -v failed="$failed" '
+	FNR == 1 { name = FILENAME ~ /vf/ ? "VF" : "PF" }
+	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) {
+		split(substr($0, RSTART), word, " ")
+		sent[name] += word[1]; answered[name] += word[4]
+		sent["all"] += word[1]; answered["all"] += word[4]
+	}
+	/interrupts per packet/ { host[name] = $0 }
+	function line(name) {
+		return sprintf("%d sent, %d answered, %d lost", sent[name],
+			answered[name], sent[name] - answered[name])
+	}
 	END {
-		printf "demo: %d sent, %d answered, %d lost\n", sent, answered, sent - answered
-		exit failed || !sent || sent > answered
-	}' | tee "$logs/summary"
+		print "PF: " line("PF") "; host: " host["PF"]
+		print "VF: " line("VF") "; host: " host["VF"]
+		print "demo: " line("all")
+		exit failed || !sent["PF"] || !sent["VF"] || answered["all"] < sent["all"]
+	}' "$logs/demo.log" "$logs/demovf.log" | tee "$logs/summary"
