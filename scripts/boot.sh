@@ -177,7 +177,7 @@ for _ in 1 2 3; do
 	# shellcheck disable=SC2086 # two words
 	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
 		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
-		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic $args guest=$what -- $* $word" \
+		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |
 		tee "$logs/$name.log" | sed -u "s/^/$name: /" || :
@@ -195,8 +195,11 @@ for _ in 1 2 3; do
 	fi
 done
 
+new=
+[ "$what" = baseline ] || new=$(new_reports)
+new=${new%%$'\n'*}
 finished ||
-	die "$name: the guest did not finish within $limit s: $(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1); log: $console"
+	die "$name: the guest did not finish (limit: $limit s): ${new:-$(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1)}; log: $console"
 
 # The same steps without the series are the baseline.
 if [ "$what" = baseline ]; then
@@ -205,5 +208,4 @@ if [ "$what" = baseline ]; then
 	exit
 fi
 reports "$console" | grep -xF -f "$sock/known" | sed "s/^/$name: known, see scripts\/known.reports: /" || :
-new=$(new_reports)
-[ -z "$new" ] || die "$name: the kernel reports: ${new%%$'\n'*}; log: $console"
+[ -z "$new" ] || die "$name: the kernel reports: $new; log: $console"
