@@ -642,6 +642,9 @@ static void *mapper(void *shared)
 
 	while (!late && !READ(sh->failed)) {
 		late = READ(sh->gone);
+		/* First, for a page that comes after the zap to be seen later. */
+		for (i = 0; i < 4; i++)
+			touch(shared);
 		i = rnd(dev.num_maps);
 		size = dev.maps[i].size;
 		p = uio_msix_map(&dev, i);
@@ -656,8 +659,6 @@ static void *mapper(void *shared)
 					break;
 			munmap(p, size);
 		}
-		for (i = 0; i < 4; i++)
-			touch(shared);
 		ADD(changes, 1);
 		nap(3000);
 	}
