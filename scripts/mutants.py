@@ -275,7 +275,7 @@ def verdict(work, out, baseline, races):
         boots[0:0] = ['racesrocker', 'racesrocker:mmap']
     for boot in boots:
         args = ['until-failure']
-        env = dict(os.environ, LIMIT='400')
+        env = dict(os.environ, LIMIT='1500' if races else '400')
         if boot == 'racesrocker':
             args = ['500', 'replace', 'detach', 'mask']
             env['MULTI'] = '1'
@@ -294,7 +294,8 @@ def verdict(work, out, baseline, races):
             if failed:
                 return f'{device}: {failed[1]}'
         if run.returncode:
-            return f'{boot}: {run.stderr.strip().split("; log:")[0]}'
+            said = run.stderr.strip().split('; log:')[0]
+            return said.removeprefix('error: ')
     return None
 
 

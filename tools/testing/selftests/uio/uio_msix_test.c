@@ -565,8 +565,30 @@ TEST_F(uio_msix, bus_master_while_open_only)
 	EXPECT_TRUE(is_vf() || !pci_intx(bdf));
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A thread: resets the device, and tells how long it took, from 1 ms on. */
+static void *reset_by_sysfs(void *took)
+{
+	uint64_t start = now_ms();
+
+	put(pci(bdf, "reset"), "1");
+	__atomic_store_n((uint64_t *)took, now_ms() - start + 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
 TEST_F(uio_msix, sysfs_reset_while_open)
 {
+	uint64_t took = 0, longest = 0, start;
+	struct uio_msix_info info;
+	pthread_t thread;
+
 	if (!pci_has(bdf, "reset"))
 		SKIP(return, "%s cannot be reset", bdf);
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
@@ -575,31 +597,66 @@ TEST_F(uio_msix, sysfs_reset_while_open)
 	uio_msix_init(&self->dev);
 	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
 	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+
+	/* An ioctl waits for it, because it changes the MSI-X table. */
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reset_by_sysfs, &took));
+	while (!__atomic_load_n(&took, __ATOMIC_RELAXED)) {
+		start = now_ms();
+		EXPECT_EQ(0, ioctl(self->dev.fd, UIO_MSIX_GET_INFO, &info));
+		if (now_ms() - start > longest)
+			longest = now_ms() - start;
+	}
+	pthread_join(thread, NULL);
+	EXPECT_LE(took, 2 * longest + 2);
+
 	uio_msix_close(&self->dev);
 	EXPECT_FALSE(pci_master(bdf));
 }
 
-/* The first open resets: it waits for who has the device, but not for long. */
-TEST_F(uio_msix, open_during_resets)
+static pid_t keep_resetting(struct uio_msix *dev)
 {
-	int tries, ret, status;
+	pid_t pid = fork();
+
+	if (!pid)
+		uio_msix_close(dev);
+	while (!pid)
+		put(pci(bdf, "reset"), "1");
+	return pid;
+}
+
+static void stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/*
+ * The first open resets: it waits for who has the device, but not for long. A
+ * reset restores bus mastering, but not what it was before open or close.
+ */
+TEST_F(uio_msix, open_and_close_during_resets)
+{
+	int tries, ret;
 	pid_t pid;
 
 	if (!pci_has(bdf, "reset"))
 		SKIP(return, "%s cannot be reset", bdf);
 	uio_msix_close(&self->dev);
-	pid = fork();
-	while (!pid)
-		put(pci(bdf, "reset"), "1");
-	for (tries = 0; tries < 8; tries++) {
+	for (tries = 0; tries < 5; tries++) {
+		pid = keep_resetting(&self->dev);
 		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 		ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
 		ret = uio_msix_open(&self->dev);
 		EXPECT_TRUE(!ret || ret == -EBUSY);
+		stop(pid);
+		EXPECT_TRUE(pci_master(bdf) == !ret);
+
+		pid = keep_resetting(&self->dev);
+		usleep(30000);
 		uio_msix_close(&self->dev);
+		stop(pid);
+		EXPECT_FALSE(pci_master(bdf));
 	}
-	kill(pid, SIGKILL);
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 
