@@ -127,7 +127,6 @@ MUTANTS = (
      'udev->dirty = false;'),
     ('no reset at unbind', DRIVER,
      '\tif (udev->dirty && pci_device_is_present(pdev))\n', '\tif (0)\n'),
-    ('open gives up at once', DRIVER, 'if (tries == 5)', 'if (1)'),
     ('opens during a reset by sysfs', DRIVER,
      ('\tpci_cfg_access_lock(pdev);\n\tret', '\tpci_cfg_access_unlock(pdev);\n\tif (ret < 0)'),
      ('\tret', '\tif (ret < 0)')),
