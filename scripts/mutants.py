@@ -224,6 +224,7 @@ MUTANTS = (
 # Noticed by nothing but KASAN or kmemleak, or scripts/slow: not on the plain kernel.
 DEBUG = {name for name, *_ in MUTANTS if 'leak' in name} | {
     'eventfd put before the interrupt is freed',
+    'old eventfd put before the swap',
     'mask does not wait',
     'fault without the lock',
 }
