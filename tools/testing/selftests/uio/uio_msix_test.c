@@ -888,6 +888,44 @@ TEST_F(uio_msix, maps_all_but_the_table)
 	}
 }
 
+/* The first word of each map is what sysfs shows there while it is not bound. */
+TEST_F(uio_msix, maps_are_where_they_say)
+{
+	uint64_t page = getpagesize(), start;
+	uint32_t word[ARRAY_SIZE(self->dev.maps)];
+	struct uio_map *map;
+	int i, fd, bar;
+	char name[32];
+	void *p;
+
+	/* Without what the set-up changed. */
+	uio_msix_close(&self->dev);
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+	for (i = 0; i < self->dev.num_maps; i++) {
+		map = &self->dev.maps[i];
+		p = uio_msix_map(&self->dev, i);
+		ASSERT_TRUE(p != MAP_FAILED);
+		word[i] = reg_read(p, map->offset);
+		munmap(p, map->size);
+	}
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	for (i = 0; i < self->dev.num_maps; i++) {
+		map = &self->dev.maps[i];
+		ASSERT_EQ(1, sscanf(map->name, "BAR%d", &bar));
+		ASSERT_NE(0U, bar_range(bar, IORESOURCE_MEM, &start));
+		snprintf(name, sizeof(name), "resource%d", bar);
+		fd = open(pci(bdf, name), O_RDWR | O_CLOEXEC);
+		p = mmap(NULL, map->size, PROT_READ, MAP_SHARED, fd,
+			 map->addr - (start & -page));
+		ASSERT_TRUE(p != MAP_FAILED);
+		EXPECT_EQ(word[i], reg_read(p, map->offset)) {
+			TH_LOG("%s", map->name);
+		}
+		munmap(p, map->size);
+		close(fd);
+	}
+}
+
 TEST_F(uio_msix, io_bars_are_port_regions)
 {
 	const char *uio = self->dev.path + strlen("/dev/");
