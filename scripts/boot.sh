@@ -185,8 +185,9 @@ for _ in 1 2 3; do
 		say "$name: QEMU aborted by itself: once more"
 	elif [ -n "${MULTI:-}" ] && [ $((SECONDS - start)) -ge "$limit" ] && ! finished &&
 	     [ -z "$hung" ] && [ -z "$(new_reports)" ]; then
-		# Seen once, with KCSAN, on a busy host: silence, without a report of
-		# the kernel. The second time it counts.
+		# Now and then QEMU 10.0 loses the timer of a CPU: gdb saw one that
+		# runs user space, and one that sleeps for ever. The second time
+		# it counts.
 		hung=$logs/$name-hung-console.log
 		mv "$console" "$hung"
 		say "$name: silent for $limit s with CPUs side by side: once more; log: $hung"

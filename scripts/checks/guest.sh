@@ -29,7 +29,7 @@ check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }
 check_debug() { guest debug x86_64-debug injected faults devices lockdown unplug; }
 
 # Data races: for them to happen, guest CPUs run side by side.
-check_kcsan() { MULTI=1 LIMIT=900 guest kcsan x86_64-kcsan devices injected; }
+check_kcsan() { MULTI=1 LIMIT=600 guest kcsan x86_64-kcsan devices injected; }
 
 check_rt() { guest rt x86_64-rt devices injected; }
 
@@ -62,9 +62,9 @@ check_demo() {
 # Whether its targets are met.
 check_bench() { "$TOP/scripts/bench.sh"; }
 
-check_races() { long races LIMIT=1200 ROUNDS=5; }
-check_fuzz() { long fuzz LIMIT=1200 CALLS=20000; }
-check_soak() { long soak LIMIT=600 INTERRUPTS=200000; }
+check_races() { long races LIMIT=900 ROUNDS=5; }
+check_fuzz() { long fuzz LIMIT=900 CALLS=20000; }
+check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, mapping, core.
 check_mutants() { MUTANTS="0 11 38 89" "$TOP/scripts/long.sh" mutants; }
