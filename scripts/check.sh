@@ -95,6 +95,11 @@ reason() {	# LOG
 	esac
 }
 
+# The first line of LOG that tells of something wrong.
+symptom() {	# LOG
+	grep -m 1 -E 'MISSED|FAILED|NO REASON|not ok|NOT RUN|error: ' "$1" | cut -c -200 || reason "$1"
+}
+
 check() {
 	local name=$1 start=$SECONDS rc result
 	n_passed=1 n_failed=1
@@ -113,7 +118,8 @@ check() {
 		missing+=("$name") ;;
 	*)	result=FAILED
 		[ ! -f "$logs/$name.counts" ] || passed=$((passed + n_passed))
-		failed=$((failed + (n_failed > 0 ? n_failed : 1))) ;;
+		failed=$((failed + (n_failed > 0 ? n_failed : 1)))
+		broken+=("$name: $(symptom "$logs/$name.log")") ;;
 	esac
 	printf '%-6s %4d s' "$result" $((SECONDS - start))
 	[ "$rc" = 0 ] || printf '  %s' "$(reason "$logs/$name.log")"
@@ -129,7 +135,7 @@ mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
 exec 8>"$CACHE/lock.check"
 flock -n 8 || die "another check uses $CACHE"
 mkdir -p "$logs"
-passed=0 failed=0 missing=()
+passed=0 failed=0 missing=() broken=()
 checks=("$@")
 [ $# -gt 0 ] || checks=("${all[@]}")
 for name in "${checks[@]}"; do
@@ -141,5 +147,6 @@ for name in "${checks[@]}"; do
 	check "$name"
 done
 [ ${#missing[@]} = 0 ] || say "not checked, for want of the tool: ${missing[*]}"
+[ $failed = 0 ] || printf 'failed: %s\n' "${broken[@]}"
 say "$passed passed, $failed failed"
 [ "$failed" = 0 ]

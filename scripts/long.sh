@@ -42,7 +42,7 @@ guests() {	# FLAVOUR ARGUMENTS BOOT...
 	"$TOP/scripts/boot.sh" "$build" baseline "$logs"
 	stage "boot: $*"
 	printf '%s\n' "$@" |
-		LIMIT=${LIMIT:-14400} MULTI=1 xargs -P "$JOBS" -I BOOT \
+		LIMIT=${LIMIT:-14400} MULTI=${MULTI-1} xargs -P "$JOBS" -I BOOT \
 			sh -c "\"$TOP/scripts/boot.sh\" \"$build\" BOOT \"$logs\" $arguments"
 }
 
@@ -72,8 +72,9 @@ races() {
 	summary
 }
 
+# One CPU at a time is enough: its processes take turns.
 fuzz() {
-	guests debug "${SEED:-1} ${CALLS:-1000000}" fuzzpf fuzzvf fuzzrocker fuzznvme || :
+	MULTI='' guests debug "${SEED:-1} ${CALLS:-1000000}" fuzzpf fuzzvf fuzzrocker fuzznvme || :
 	summary
 }
 

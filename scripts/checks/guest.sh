@@ -22,16 +22,16 @@ check_compat() { guest compat x86_64 compat; }
 check_arm64_64k() { guest arm64-64k arm64 devices injected unplug; }
 
 # The series before the one that the patches are based on.
-check_previous() { PREVIOUS=1 guest previous x86_64 devices injected unplug; }
+check_previous() { PREVIOUS=1 guest previous x86_64 devices unplug; }
 
 # Everything that finds mistakes, as far as one kernel can have it, and faults
 # injected; with coverage of the files of the series, which "coverage" reads.
-check_debug() { guest debug x86_64-debug injected faults devices lockdown unplug; }
+check_debug() { guest debug x86_64-debug iommu faults devices lockdown unplug; }
 
 # Data races: for them to happen, guest CPUs run side by side.
-check_kcsan() { MULTI=1 LIMIT=600 guest kcsan x86_64-kcsan devices injected; }
+check_kcsan() { MULTI=1 LIMIT=400 guest kcsan x86_64-kcsan devices injected; }
 
-check_rt() { guest rt x86_64-rt devices injected; }
+check_rt() { guest rt x86_64-rt devices; }
 
 # long.sh in short.
 long() {	# NAME VARIABLE=VALUE...
@@ -62,9 +62,9 @@ check_demo() {
 # Whether its targets are met.
 check_bench() { "$TOP/scripts/bench.sh"; }
 
-check_races() { long races LIMIT=900 ROUNDS=5; }
-check_fuzz() { long fuzz LIMIT=900 CALLS=20000; }
-check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
+check_races() { long races LIMIT=450 ROUNDS=5; }
+check_fuzz() { long fuzz LIMIT=450 CALLS=10000; }
+check_soak() { long soak LIMIT=150 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, mapping, core.
 check_mutants() { MUTANTS="0 11 38 89" "$TOP/scripts/long.sh" mutants; }
