@@ -911,7 +911,7 @@ TEST_F(uio_msix, maps_are_where_they_say)
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	for (i = 0; i < self->dev.num_maps; i++) {
 		map = &self->dev.maps[i];
-		ASSERT_EQ(1, sscanf(map->name, "BAR%d", &bar));
+		ASSERT_TRUE(sscanf(map->name, "BAR%d", &bar) == 1);
 		ASSERT_NE(0U, bar_range(bar, IORESOURCE_MEM, &start));
 		snprintf(name, sizeof(name), "resource%d", bar);
 		fd = open(pci(bdf, name), O_RDWR | O_CLOEXEC);
