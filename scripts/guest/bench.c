@@ -780,7 +780,7 @@ static void measure_open_close(const char *bdf, int unused)
 	open_close(bdf, true);
 }
 
-/* What the kernel has allocated, with nothing kept for later by slab caches. */
+/* What the kernel has allocated, without free objects of slab caches. */
 static uint64_t used_memory(void)
 {
 	static const char *const kinds[] = {
@@ -789,15 +789,24 @@ static uint64_t used_memory(void)
 	uint64_t kb, sum = 0;
 	char line[128];
 	glob_t caches;
+	const char *c;
 	size_t i;
 	FILE *f;
 
 	sleep(1);
-	must(glob("/sys/kernel/slab/*/shrink", 0, NULL, &caches) ? -1 : 0,
+	must(glob("/sys/kernel/slab/*", 0, NULL, &caches) ? -1 : 0,
 	     "/sys/kernel/slab");
 	for (i = 0; i < caches.gl_pathc; i++)
-		put(caches.gl_pathv[i], "1");
+		put(path("%s/shrink", caches.gl_pathv[i]), "1");
+	for (i = 0; i < caches.gl_pathc; i++) {
+		c = caches.gl_pathv[i];
+		sum -= (get_u64(path("%s/total_objects", c)) -
+			get_u64(path("%s/objects", c))) *
+		       get_u64(path("%s/slab_size", c));
+	}
 	globfree(&caches);
+	/* Else each CPU keeps some pages to itself. */
+	put("/proc/sys/vm/stat_refresh", "1");
 	f = fopen("/proc/meminfo", "re");
 	while (f && fgets(line, sizeof(line), f))
 		for (i = 0; i < ARRAY_SIZE(kinds); i++)
