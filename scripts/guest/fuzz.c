@@ -281,6 +281,9 @@ static void fire(struct vector *v)
 	v->pending = 1;
 	if (v->efd != NONE && !v->masked)
 		deliver(v);
+	else if (!dev.kind)
+		/* Detached before a CPU took it, it could not be fired again. */
+		usleep(2000);
 }
 
 /* Is it as the model says? Without changing it. */
