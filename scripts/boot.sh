@@ -42,9 +42,10 @@ has_igb || {
 }
 
 # KVM is worth it only where a guest really boots with it: on some hosts
-# /dev/kvm exists and a stock kernel hangs. Asked once for this cache. (The IOMMU
-# needs the split irqchip.) Without it the two CPUs take turns in one thread: with a thread each, QEMU 10.0 aborts
-# now and then (iotlb_to_section) when a reset moves a BAR that is in use.
+# /dev/kvm exists and a stock kernel hangs. Asked once for this cache; the IOMMU
+# needs the split irqchip. Without KVM the two CPUs take turns in one thread:
+# with a thread each, QEMU 10.0 aborts now and then (iotlb_to_section) when a
+# reset moves a BAR that is in use.
 accel() {
 	local probe=$CACHE/accel-1
 	if [ "$qemu" = qemu-system-aarch64 ]; then
