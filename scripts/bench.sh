@@ -27,7 +27,7 @@ stage "boot: bench (speed: instructions, one CPU)"
 "$TOP/scripts/boot.sh" "$build" bench "$logs" >"$logs/bench.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/bench.out" | tail -n 1); log: $logs/bench.log"
 stage "boot: benchfire (loss: two CPUs side by side)"
-MULTI=1 LIMIT=300 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
+MULTI=1 LIMIT=200 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/benchfire.out" | tail -n 1); log: $logs/benchfire.log"
 if grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null; then
 	stage "boot: benchkvm (speed: time)"

@@ -43,6 +43,13 @@ case $(cat /sys/module/uio_msix/parameters/allow_unsafe_vf 2>/dev/null) in
 Y) echo "not ok: allow_unsafe_vf" ;;
 esac
 
+# Now and then QEMU 10.0 forgets to interrupt a CPU that runs beside another: its
+# monitor shows the timer's vector in IRR and nothing that blocks it. The next
+# interrupt makes up for it, so each CPU sends the other one (multi: by boot.sh).
+[ -z "$multi" ] || for mask in 1 2; do
+	taskset $mask sh -c 'while sleep 1; do echo 1 >/proc/sys/vm/stat_refresh; done' &
+done
+
 # device NTH VENDOR:DEVICE prints the address of the nth such device.
 device() {
 	for dev in /sys/bus/pci/devices/*; do
@@ -81,12 +88,13 @@ example() {
 	echo uio_msix >"$dev/driver_override"
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/bind
 	/example /dev/"$(ls "$dev/uio")" >/tmp/example 2>&1 &
+	example=$!
 	sleep 2
 	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
 	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
 	sleep 1
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/unbind
-	wait
+	wait $example
 	echo >"$dev/driver_override"
 	sed 's/^/# /' /tmp/example
 	if grep -q '^vector 1: 1$' /tmp/example && grep -q 'is gone$' /tmp/example; then

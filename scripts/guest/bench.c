@@ -32,7 +32,7 @@
 #define WARM_UP		50
 #define SAMPLES		1000
 #define PACED		4000
-#define SEARCHES	5
+#define SEARCHES	3
 #define MAX_READERS	64
 #define FIRED		2000	/* under fire */
 #define LOST_MS		2000	/* what takes longer is lost */
