@@ -101,8 +101,8 @@ def main():
             if not count:
                 code = f'{within[path][n]}: {text[n - 1].strip()}'
                 bad += code not in reasons
-                print(f'not run: {path}:{n}: {code}\n'
-                      f'         {reasons.get(code, "NO REASON IS KNOWN")}')
+                print(f'not run: {path}:{n}: {code}\n         ' +
+                      reasons.get(code, f'NO REASON IS KNOWN for {n}: {code}'))
     done = sum(c > 0 for c in lines[DRIVER].values())
     percent = 100 * done / len(lines[DRIVER])
     print(f'lines: {percent:.1f} % of {DRIVER}')

@@ -210,6 +210,7 @@ baseline)
 devices)
 	run igb "$pf"
 	run rocker "$(device 1 1b36:0006)"
+	run nvme "$(device 1 1b36:0010)"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf "$vf"; }
 	;;
 mutant)
@@ -232,7 +233,6 @@ faults)
 	;;
 injected)
 	run e1000e "$(device 1 8086:10d3)"
-	run nvme "$(device 1 1b36:0010)"
 	# Its MSI-X table is longer than a page.
 	run nvme-300 "$(device 2 1b36:0010)"
 	run vmxnet3 "$(device 1 15ad:07b0)"
