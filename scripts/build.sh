@@ -75,16 +75,27 @@ programs() {
 	done
 }
 
+# Modules of ours that are no part of the series.
+modules() {	# DESTINATION NAME...
+	local name out
+	for name in "${@:2}"; do
+		out=$build/guest/$name
+		rm -rf "$out"
+		cp -r "$TOP/scripts/$name" "$out"
+		echo "obj-m := $name.o" >"$out/Makefile"
+		make -C "$tree" O="$build" M="$out" modules >>"$log" 2>&1 ||
+			die "cannot build scripts/$name; log: $log"
+		cp "$out/$name.ko" "$1"
+	done
+}
+
 # What "make bench" compares with, out of the tree. Where igb_uio does not build,
 # guest/igb_uio.absent says why.
 peers() {
 	local igb_uio=$CACHE/tools/dpdk-kmods-dkms-amd64 out=$build/guest/peers
 	rm -rf "$out"
 	mkdir -p "$out/igb_uio"
-	cp -r "$TOP/scripts/floor" "$out"
-	echo 'obj-m := floor.o' >"$out/floor/Makefile"
-	make -C "$tree" O="$build" M="$out/floor" modules >>"$log" 2>&1 ||
-		die "cannot build scripts/floor; log: $log"
+	modules "$1" floor
 	[ -e "$igb_uio" ] || foreign dpdk-kmods-dkms amd64
 	cp "$igb_uio"/usr/src/*/* "$out/igb_uio"
 	rm -f "$build/guest/igb_uio.absent"
@@ -123,14 +134,10 @@ initramfs() {
 		peers "$root/modules"
 		foreign_programs "$root" ping hping3
 	}
-	[ "$flavour" != debug ] || {
-		rm -rf "$build/guest/slow"
-		cp -r "$TOP/scripts/slow" "$build/guest"
-		echo 'obj-m := slow.o' >"$build/guest/slow/Makefile"
-		make -C "$tree" O="$build" M="$build/guest/slow" modules >>"$log" 2>&1 ||
-			die "cannot build scripts/slow; log: $log"
-		cp "$build/guest/slow/slow.ko" "$root/modules"
-	}
+	case $ARCH-$flavour in
+	x86_64-debug) modules "$root/modules" slow kick ;;
+	x86_64-|x86_64-kcsan) modules "$root/modules" kick ;;
+	esac
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"
 	mv "$build/guest/initramfs.tmp" "$build/guest/initramfs"

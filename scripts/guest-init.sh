@@ -31,6 +31,8 @@ none|baseline) ;;
 	insmod /modules/uio_pci_generic.ko
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
+# Beside another CPU (by boot.sh).
+[ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
 # The QEMU monitor is at the other end of a virtio port.
 for name in /sys/class/virtio-ports/*/name; do
@@ -42,13 +44,6 @@ done
 case $(cat /sys/module/uio_msix/parameters/allow_unsafe_vf 2>/dev/null) in
 Y) echo "not ok: allow_unsafe_vf" ;;
 esac
-
-# Now and then QEMU 10.0 forgets to interrupt a CPU that runs beside another: its
-# monitor shows the timer's vector in IRR and nothing that blocks it. The next
-# interrupt makes up for it, so each CPU sends the other one (multi: by boot.sh).
-[ -z "$multi" ] || for mask in 1 2; do
-	taskset $mask sh -c 'while sleep 1; do echo 1 >/proc/sys/vm/stat_refresh; done' &
-done
 
 # device NTH VENDOR:DEVICE prints the address of the nth such device.
 device() {
