@@ -27,8 +27,11 @@ help:
 	@echo
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
 
-run check bench demo tree patches:
+run check demo tree patches:
 	@scripts/$@.sh
+
+bench:
+	@bench/bench.sh
 
 coverage races fuzz soak mutants:
 	@scripts/long.sh $@

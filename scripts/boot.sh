@@ -6,7 +6,7 @@
 # Prints: what the guest says; exit code 1 if it does not say that it is done,
 #         or if its kernel reports what it did not report without the series
 # Usage:  [LIMIT=SECONDS] [MULTI=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
-#         BOOT is one that guest-init.sh knows, ARGUMENTs are for it; "baseline"
+#         BOOT is one that tests/guest/init.sh knows, ARGUMENTs are for it; "baseline"
 #         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD
 . "$(dirname "$0")/lib.sh"
 
@@ -109,7 +109,7 @@ machine+=(
 # Nor is it when one CPU pulls a device from under the access of another. And
 # where a BAR moves, QEMU 10.0 may send a write of another CPU astray: one to the
 # local APIC that is lost can stop the timer of that CPU. x2APIC is not written
-# to in memory, but needs interrupt remapping. For multi=1 see scripts/kick.
+# to in memory, but needs interrupt remapping. For multi=1 see tests/modules/kick.
 cpus=$(accel)
 [ -z "${MULTI:-}" ] || case $what in
 racesplug) ;;
@@ -181,7 +181,7 @@ new_reports() {
 		grep -vxE -f "$sock/known" || :
 }
 
-sed -n '/^[^#]/p' "$TOP/scripts/known.reports" >"$sock/known"
+sed -n '/^[^#]/p' "$TOP/tests/known.reports" >"$sock/known"
 finished() { tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done'; }
 for try in 1 2 3; do
 	start=$SECONDS
@@ -196,7 +196,7 @@ for try in 1 2 3; do
 		say "$name: QEMU aborted by itself: once more"
 	elif [ -n "${MULTI:-}" ] && [ $((SECONDS - start)) -ge "$limit" ] && ! finished &&
 	     [ $try != 3 ] && ! new_reports | grep -qv 'INFO: \(task\|rcu\)'; then
-		# See scripts/kick. The third time it counts.
+		# See tests/modules/kick. The third time it counts.
 		mv "$console" "$logs/$name-hung-$try-console.log"
 		say "$name: not done in $limit s with CPUs side by side: once more; log: $logs/$name-hung-$try-console.log"
 	else
@@ -216,5 +216,5 @@ if [ "$what" = baseline ]; then
 	sed 's/^/reported without uio_msix too: /' "$logs/baseline.reports"
 	exit
 fi
-reports "$console" | grep -xE -f "$sock/known" | sed "s/^/$name: known, see scripts\/known.reports: /" || :
+reports "$console" | grep -xE -f "$sock/known" | sed "s/^/$name: known, see tests\/known.reports: /" || :
 [ -z "$new" ] || die "$name: the kernel reports: $new; log: $console"

@@ -62,7 +62,7 @@ example() {
 # What is too heavy for the selftests.
 programs() {
 	local t=$tree/tools/testing/selftests c
-	for c in "$TOP"/scripts/guest/*.c; do
+	for c in "$TOP"/tests/guest/*.c "$TOP"/bench/*.c; do
 		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
@@ -75,16 +75,17 @@ programs() {
 	done
 }
 
-# Modules of ours that are no part of the series.
-modules() {	# DESTINATION NAME...
-	local name out
-	for name in "${@:2}"; do
+# Modules of ours that are no part of the series, each in a folder.
+modules() {	# DESTINATION FOLDER...
+	local folder name out
+	for folder in "${@:2}"; do
+		name=${folder##*/}
 		out=$build/guest/$name
 		rm -rf "$out"
-		cp -r "$TOP/scripts/$name" "$out"
+		cp -r "$TOP/$folder" "$out"
 		echo "obj-m := $name.o" >"$out/Makefile"
 		make -C "$tree" O="$build" M="$out" modules >>"$log" 2>&1 ||
-			die "cannot build scripts/$name; log: $log"
+			die "cannot build $folder; log: $log"
 		cp "$out/$name.ko" "$1"
 	done
 }
@@ -95,7 +96,7 @@ peers() {
 	local igb_uio=$CACHE/tools/dpdk-kmods-dkms-amd64 out=$build/guest/peers
 	rm -rf "$out"
 	mkdir -p "$out/igb_uio"
-	modules "$1" floor
+	modules "$1" bench/floor
 	[ -e "$igb_uio" ] || foreign dpdk-kmods-dkms amd64
 	cp "$igb_uio"/usr/src/*/* "$out/igb_uio"
 	rm -f "$build/guest/igb_uio.absent"
@@ -124,19 +125,19 @@ initramfs() {
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,etc,modules}
 	cp "$busybox" "$root/bin/busybox"
-	cp "$TOP/scripts/guest-init.sh" "$root/init"
+	cp "$TOP/tests/guest/init.sh" "$root/init"
 	cp -r "$build"/guest/kselftest* "$root"
 	example >>"$log" 2>&1 ||
 		die "the program in the documentation does not compile; log: $log"
-	programs >>"$log" 2>&1 || die "cannot build scripts/guest; log: $log"
+	programs >>"$log" 2>&1 || die "cannot build the programs for the guest; log: $log"
 	find "$build/drivers/uio" -name '*.ko' -exec cp -t "$root/modules" {} +
 	[ "$flavour" != bench ] || {
 		peers "$root/modules"
 		foreign_programs "$root" ping hping3
 	}
 	case $ARCH-$flavour in
-	x86_64-debug) modules "$root/modules" slow kick ;;
-	x86_64-|x86_64-kcsan) modules "$root/modules" kick ;;
+	x86_64-debug) modules "$root/modules" tests/modules/{slow,kick} ;;
+	x86_64-|x86_64-kcsan) modules "$root/modules" tests/modules/kick ;;
 	esac
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"

@@ -10,6 +10,9 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/uio_msix
 # The kernel series that the patches are based on.
 # shellcheck disable=SC2034
 BASE=7.3
+# Where newer kernels than the machine's are.
+# shellcheck disable=SC2034
+KERNEL_SUITES=(trixie-backports forky sid experimental)
 JOBS=${JOBS:-$(nproc)}
 export START=${START:-$(date +%s)}
 # shellcheck disable=SC2034

@@ -22,7 +22,7 @@ coverage() {
 coverage_report() {
 	local tree
 	tree=$("$TOP/scripts/tree.sh")
-	python3 "$TOP/scripts/coverage.py" "$tree" \
+	python3 "$TOP/tests/coverage.py" "$tree" \
 		"gcov:$CACHE/build-linux-x86_64-debug:$TOP/out/debug" \
 		"aarch64-linux-gnu-gcov:$CACHE/build-linux-arm64:$TOP/out/arm64-64k"
 }
@@ -62,7 +62,7 @@ summary() {
 races() {
 	local boots=(racespf racesvf racesrocker) names race
 	if [ "${ROUNDS:=1000}" -gt 20 ]; then
-		names=$(sed -n '/} races\[\] = {/,/^};/ s/^\t{ "\([a-z_]*\)".*/\1/p' "$TOP/scripts/guest/races.c")
+		names=$(sed -n '/} races\[\] = {/,/^};/ s/^\t{ "\([a-z_]*\)".*/\1/p' "$TOP/tests/guest/races.c")
 		boots=()
 		for race in $names; do
 			boots+=("racespf:$race" "racesvf:$race" "racesrocker:$race")
@@ -93,7 +93,7 @@ mutants() {
 	"$TOP/scripts/build.sh" "$tree" "$CACHE/build-linux-x86_64-debug" x86_64-debug
 	stage "mutants (logs: $logs)"
 	# shellcheck disable=SC2086 # a list
-	python3 "$TOP/scripts/mutants.py" "$tree" "$CACHE/build-linux:$CACHE/build-linux-x86_64-debug" \
+	python3 "$TOP/tests/mutants.py" "$tree" "$CACHE/build-linux:$CACHE/build-linux-x86_64-debug" \
 		"$logs" "$JOBS" ${MUTANTS:-}
 }
 

@@ -13,10 +13,16 @@ export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
 export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
 
 # The package with the kernel source: the version that the series is based on,
-# else the newest of all; with PREVIOUS the newest before that.
+# else the newest of all; with PREVIOUS the newest before that. Of each the
+# highest version of any suite. By codename: a mirror's aliases (testing,
+# stable-backports) can be weeks behind.
 fetch() {	# DIR: leaves one .deb there
-	local suites=(stable-backports testing unstable experimental) name
-	apt_private kernel no_sources "$(archive)" "${suites[@]}"
+	local name
+	apt_private kernel no_sources "$(archive)" "${KERNEL_SUITES[@]}"
+	# All of these are one release to apt, whose default would prefer some.
+	echo 'APT::Default-Release "";' >>"$APT_CONFIG"
+	printf 'Package: *\nPin: release *\nPin-Priority: 500\n' >"$CACHE/apt/kernel/preferences"
+	echo "Dir::Etc::Preferences \"$CACHE/apt/kernel/preferences\";" >>"$APT_CONFIG"
 	apt_update
 	name=linux-source-$BASE
 	if [ -n "${PREVIOUS:-}" ]; then

@@ -60,7 +60,7 @@ check_demo() {
 }
 
 # Whether its targets are met.
-check_bench() { "$TOP/scripts/bench.sh"; }
+check_bench() { "$TOP/bench/bench.sh"; }
 
 check_races() { long races LIMIT=450 ROUNDS=4; }
 check_fuzz() { long fuzz LIMIT=450 CALLS=10000; }

@@ -19,7 +19,7 @@ import threading
 
 DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
-SCRIPTS = os.path.dirname(os.path.abspath(__file__))
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
 # What it is, file, text, what the text becomes; or several of each.
 MUTANTS = (
@@ -221,7 +221,7 @@ MUTANTS = (
     ('core: no 32-bit programs', CORE, '\t.compat_ioctl\t= compat_ptr_ioctl,\n', ''),
 )
 
-# Noticed by nothing but KASAN or kmemleak, or scripts/slow: not on the plain kernel.
+# Noticed by nothing but KASAN or kmemleak, or tests/modules/slow: not on the plain kernel.
 DEBUG = {name for name, *_ in MUTANTS if 'leak' in name} | {
     'eventfd put before the interrupt is freed',
     'old eventfd put before the swap',

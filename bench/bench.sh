@@ -7,7 +7,7 @@
 #         cover letter
 # Prints: stages, the table, a line per target; "bench: N targets met, N missed"
 # Usage:  [PUBLISH=1] bench.sh
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../scripts/lib.sh"
 
 logs=$TOP/out/bench
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
@@ -47,10 +47,10 @@ stage "results (log: $logs)"
 rc=0
 if [ -n "${PUBLISH:-}" ]; then
 	git -C "$tree" config branch.series.description >"$logs/cover"
-	python3 "$TOP/scripts/bench.py" "$logs" "$TOP/README.md" "$logs/cover" || rc=$?
+	python3 "$TOP/bench/bench.py" "$logs" "$TOP/README.md" "$logs/cover" || rc=$?
 	git -C "$tree" config branch.series.description "$(cat "$logs/cover")"
 else
-	python3 "$TOP/scripts/bench.py" "$logs" || rc=$?
+	python3 "$TOP/bench/bench.py" "$logs" || rc=$?
 fi
 tail -n 1 "$logs/targets"
 exit $rc
