@@ -10,7 +10,8 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/uio_msix
 # The kernel series that the patches are based on.
 # shellcheck disable=SC2034
 BASE=7.3
-# Where newer kernels than the machine's are.
+# Where newer kernels than the machine's are. By codename: a mirror's aliases
+# (testing, stable-backports) can be weeks behind.
 # shellcheck disable=SC2034
 KERNEL_SUITES=(trixie-backports forky sid experimental)
 JOBS=${JOBS:-$(nproc)}
@@ -74,13 +75,15 @@ archive_of_sources() {
 }
 
 # Set APT_CONFIG to a private configuration NAME: with the sources of this
-# machine or without, and with SUITEs of the archive at URI.
+# machine or without, and with SUITEs of the archive at URI. Without them, of
+# each package the highest version of any suite is taken, whatever pins and
+# default release the machine has.
 apt_private() {	# NAME with_sources|no_sources URI SUITE...
 	local dir=$CACHE/apt/$1 sources=$2 uri=$3 key='' suite
 	shift 3
 	[ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
 		key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
-	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
 	cat >"$dir/apt.conf" <<-EOF
 		Dir::Etc::SourceList "$dir/sources.list";
 		Dir::State::Lists "$dir/lists";
@@ -89,11 +92,18 @@ apt_private() {	# NAME with_sources|no_sources URI SUITE...
 		APT::Update::Error-Mode "any";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
+		DPkg::Lock::Timeout "300";
 	EOF
 	if [ "$sources" = with_sources ]; then
 		cat /etc/apt/sources.list 2>/dev/null || :
 	else
-		echo 'Dir::Etc::SourceParts "-";' >>"$dir/apt.conf"
+		cat >>"$dir/apt.conf" <<-EOF
+			Dir::Etc::SourceParts "-";
+			Dir::Etc::PreferencesParts "$dir/parts";
+			Dir::Etc::Preferences "$dir/preferences";
+		EOF
+		# For packages that match /./, which goes before what is for all.
+		printf 'Package: /./\nPin: release *\nPin-Priority: 500\n' >"$dir/preferences"
 	fi >"$dir/sources.list"
 	for suite; do
 		echo "deb $key$uri $suite main" >>"$dir/sources.list"
@@ -101,10 +111,26 @@ apt_private() {	# NAME with_sources|no_sources URI SUITE...
 	export APT_CONFIG=$dir/apt.conf
 }
 
-apt_update() {
-	local log=$CACHE/apt/update.log
-	"$@" apt-get update >"$log" 2>&1 ||
-		die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
+# One apt at a time, until the end of the subshell: checks run side by side.
+apt_lock() {
+	mkdir -p "$CACHE/apt"
+	exec 7>"$CACHE/apt/lock"
+	flock 7
+}
+
+# Of the suites that apt_private adds, those that the archive does not have are
+# left out, as long as any source is left.
+apt_update() {	# [root]
+	local log=$CACHE/apt/update.log dir=${APT_CONFIG%/*} gone suite
+	until LC_ALL=C "$@" apt-get update >"$log" 2>&1; do
+		gone=$(sed -nE "s/^E: The repository '[^ ]* ([^ ]*) (In)?Release' (does not have|is n).*/\1/p" "$log")
+		for suite in $gone; do
+			grep -q " $suite main$" "$dir/sources.list" || gone=
+			sed -i "/ $suite main$/d" "$dir/sources.list"
+		done
+		[ -n "$gone" ] && { [ ! -e "$dir/preferences" ] || grep -q '^deb ' "$dir/sources.list"; } ||
+			die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
+	done
 }
 
 # Install those of PACKAGEs that are missing.
@@ -122,14 +148,16 @@ install_packages() {	# SUITE PACKAGE...
 	local suite=$1 log=$CACHE/apt/install.log uri
 	shift
 	stage "install packages: $*"
-	mkdir -p "$CACHE/apt"
 	(
+		apt_lock
 		uri=$(archive)
 		apt_private system with_sources "$uri"
 		if [ -n "$suite" ] && ! apt_has_suite "$suite"; then
 			apt_private system with_sources "$uri" "$suite"
 		fi
 		apt_update root
+		[ -z "$suite" ] || apt_has_suite "$suite" ||
+			grep -q " $suite main$" "${APT_CONFIG%/*}/sources.list" || suite=
 		DEBIAN_FRONTEND=noninteractive root apt-get install -y \
 			--no-install-recommends ${suite:+-t "$suite"} "$@" \
 			>"$log" 2>&1 </dev/null ||
@@ -148,7 +176,8 @@ build_packages() {
 foreign() {	# PACKAGE ARCH
 	local dir=$CACHE/tools/$1-$2
 	(
-		apt_private "$2" no_sources "$(archive)" stable
+		apt_lock
+		apt_private "$2" no_sources "$(archive)" trixie forky sid
 		echo "APT::Architecture \"$2\"; APT::Architectures \"$2\";" >>"$APT_CONFIG"
 		apt_update
 		rm -rf "$dir.tmp"
@@ -161,28 +190,29 @@ foreign() {	# PACKAGE ARCH
 	)
 }
 
-# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from SUITE of the archive and with
-# the libraries that they need, for what this machine's release has too old.
-# Nothing is installed.
-borrow() {	# SUITE PACKAGE PROGRAM...
-	local root=$CACHE/tools/$2 bin=$CACHE/tools/bin arch
-	[ ! -x "$bin/$3" ] || return 0
+# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from newer suites of the archive
+# and with the libraries that they need, for what this machine's release has too
+# old. Nothing is installed.
+borrow() {	# PACKAGE PROGRAM...
+	local root=$CACHE/tools/$1 bin=$CACHE/tools/bin apt=$CACHE/apt/newer arch
+	[ ! -x "$bin/$2" ] || return 0
 	(
-		apt_private "$1" no_sources "$(archive)" "$1"
-		: >"$CACHE/apt/$1/status"
-		echo "Dir::State::Status \"$CACHE/apt/$1/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
+		apt_lock
+		apt_private newer no_sources "$(archive)" forky sid
+		: >"$apt/status"
+		echo "Dir::State::Status \"$apt/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
 		apt_update
-		rm -rf "$root" "$CACHE/apt/$1/cache/archives"
-		mkdir -p "$root" "$bin" "$CACHE/apt/$1/cache/archives/partial"
-		apt-get install -y --download-only --no-install-recommends "$2" \
+		rm -rf "$root" "$apt/cache/archives"
+		mkdir -p "$root" "$bin" "$apt/cache/archives/partial"
+		apt-get install -y --download-only --no-install-recommends "$1" \
 			>"$CACHE/apt/download.log" 2>&1 ||
-			die "cannot download $2: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
-		for deb in "$CACHE/apt/$1"/cache/archives/*.deb; do
+			die "cannot download $1: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+		for deb in "$apt"/cache/archives/*.deb; do
 			dpkg-deb -x "$deb" "$root"
 		done
 	)
 	arch=$(gcc -print-multiarch)
-	for program in "${@:3}"; do
+	for program in "${@:2}"; do
 		cat >"$bin/$program" <<-EOF
 			#!/bin/sh
 			exec "$(find "$root/usr/lib" -name 'ld-linux*' -print -quit)" \\

@@ -14,15 +14,10 @@ export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
 
 # The package with the kernel source: the version that the series is based on,
 # else the newest of all; with PREVIOUS the newest before that. Of each the
-# highest version of any suite. By codename: a mirror's aliases (testing,
-# stable-backports) can be weeks behind.
-fetch() {	# DIR: leaves one .deb there
-	local name
+# highest version of any suite.
+fetch() (	# DIR: leaves one .deb there
+	apt_lock
 	apt_private kernel no_sources "$(archive)" "${KERNEL_SUITES[@]}"
-	# All of these are one release to apt, whose default would prefer some.
-	echo 'APT::Default-Release "";' >>"$APT_CONFIG"
-	printf 'Package: *\nPin: release *\nPin-Priority: 500\n' >"$CACHE/apt/kernel/preferences"
-	echo "Dir::Etc::Preferences \"$CACHE/apt/kernel/preferences\";" >>"$APT_CONFIG"
 	apt_update
 	name=linux-source-$BASE
 	if [ -n "${PREVIOUS:-}" ]; then
@@ -38,7 +33,7 @@ fetch() {	# DIR: leaves one .deb there
 	stage "download $name"
 	(cd "$1" && apt-get download "$name") >"$CACHE/apt/download.log" 2>&1 ||
 		die "cannot download $name: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
-}
+)
 
 # A git tree at $1 with one commit, tagged base, from what is there.
 git_base() {

@@ -14,7 +14,8 @@ clang_version() {
 	min=$(SRCARCH=x86 "$src/scripts/min-tool-version.sh" llvm)
 	v=$({ compgen -G '/usr/bin/clang-[0-9]*' || :; } | sed -n 's/.*clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
 	if [ "${v:-0}" -le "${min%%.*}" ]; then
-		v=$(apt_private system with_sources "$(archive)"
+		v=$(apt_lock
+			apt_private system with_sources "$(archive)"
 			apt_update root
 			apt-cache pkgnames clang- | sed -n 's/^clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
 	fi
