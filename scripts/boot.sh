@@ -3,11 +3,13 @@
 #
 # Needs:  QEMU 8.0 or newer, for igb; installs it
 # Makes:  the guest's output and its kernel's log in LOGDIR
-# Prints: what the guest says; exit code 1 if it does not say that it is done,
-#         or if its kernel reports what it did not report without the series
-# Usage:  [LIMIT=SECONDS] [MULTI=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
+# Prints: what the guest says, of kselftests a line each (with V=1 all of it);
+#         exit code 1 if it does not say that it is done, or if its kernel
+#         reports what it did not report without the series
+# Usage:  [LIMIT=SECONDS] [MULTI=1] [V=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
 #         BOOT is one that tests/guest/init.sh knows, ARGUMENTs are for it; "baseline"
-#         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD
+#         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD. LIMIT
+#         is how long the guest may be silent: a busy host makes it slow
 . "$(dirname "$0")/lib.sh"
 
 build=$1 what=${2%%:*} name=${2/:/-} logs=$3
@@ -181,24 +183,79 @@ new_reports() {
 		grep -vxE -f "$sock/known" || :
 }
 
+# Run COMMAND until it ends, or the guest has been silent for too long. Its
+# kernel does not count: that goes on to tell of tasks that hang.
+watched() {
+	local pid watch
+	"$@" &
+	pid=$!
+	while kill -0 $pid; do
+		read -r -t 5 <>"$sock/nothing" || :
+		[ $(($(date +%s) - $(stat -c %Y "$logs/$name.log"))) -lt "$limit" ] || {
+			touch "$sock/silent"
+			kill -9 $pid
+		}
+	done >/dev/null 2>&1 &
+	watch=$!
+	wait $pid || :
+	kill $watch 2>/dev/null || :
+}
+
+# What the guest says. Of the kselftests, a line for each; what one says itself
+# only if it fails.
+short() {
+	local line device='' said=() result coverage=''
+	while IFS= read -r line; do
+		line=${line%$'\r'}
+		case $line in
+		"guest: coverage "*) coverage=1 ;;
+		"guest: end") coverage= ;;
+		"guest: device "*)
+			read -r _ _ device _ <<<"$line"
+			said=() ;;
+		*)
+			[ -z "$coverage" ] || continue
+			if [[ -z $device || $line = "not ok"* || $line = "guest: "* ]]; then
+				[[ $line != "not ok"* ]] || printf '%s\n' "${said[@]}"
+				printf '%s: %s\n' "$name" "$line"
+			elif [[ $line =~ ^#\ (not )?ok\ [0-9]+\ ([^ ]*\.)?([^ ]+)(.*SKIP *(.*))? ]]; then
+				result=ok
+				[ -z "${BASH_REMATCH[4]}" ] || result=skip
+				[ -z "${BASH_REMATCH[1]}" ] || {
+					result=FAILED
+					printf '%s\n' "${said[@]}"
+				}
+				printf '%-16s %-6s %s\n' "$device" "$result" \
+					"${BASH_REMATCH[3]}${BASH_REMATCH[5]:+: ${BASH_REMATCH[5]}}"
+				said=()
+			else
+				said+=("$line")
+			fi ;;
+		esac
+	done
+}
+
+mkfifo "$sock/nothing"
 sed -n '/^[^#]/p' "$TOP/tests/known.reports" >"$sock/known"
 finished() { tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done'; }
 for try in 1 2 3; do
-	start=$SECONDS
+	rm -f "$sock/silent"
+	: >"$console"
+	: >"$logs/$name.log"
 	# shellcheck disable=SC2086 # two words
-	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
+	watched "$qemu" -accel $cpus "${machine[@]}" \
 		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
 		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |
-		tee "$logs/$name.log" | sed -u "s/^/$name: /" || :
+		tee -a "$logs/$name.log" | if [ "${V:-}" = 1 ]; then sed -u "s/^/$name: /"; else short; fi || :
 	if grep -q iotlb_to_section "$logs/$name-qemu.log"; then
 		say "$name: QEMU aborted by itself: once more"
-	elif [ -n "${MULTI:-}" ] && [ $((SECONDS - start)) -ge "$limit" ] && ! finished &&
+	elif [ -n "${MULTI:-}" ] && [ -f "$sock/silent" ] && ! finished &&
 	     [ $try != 3 ] && ! new_reports | grep -qv 'INFO: \(task\|rcu\)'; then
 		# See tests/modules/kick. The third time it counts.
 		mv "$console" "$logs/$name-hung-$try-console.log"
-		say "$name: not done in $limit s with CPUs side by side: once more; log: $logs/$name-hung-$try-console.log"
+		say "$name: silent for $limit s with CPUs side by side: once more; log: $logs/$name-hung-$try-console.log"
 	else
 		break
 	fi
@@ -208,7 +265,7 @@ new=
 [ "$what" = baseline ] || new=$(new_reports)
 new=${new%%$'\n'*}
 finished ||
-	die "$name: the guest did not finish (limit: $limit s): ${new:-$(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1)}; log: $console"
+	die "$name: the guest did not finish$(! [ -f "$sock/silent" ] || echo " (silent for $limit s)"): ${new:-$(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1)}; log: $console"
 
 # The same steps without the series are the baseline.
 if [ "$what" = baseline ]; then

@@ -15,12 +15,23 @@ BASE=7.3
 # shellcheck disable=SC2034
 KERNEL_SUITES=(trixie-backports forky sid experimental)
 JOBS=${JOBS:-$(nproc)}
+# What make was told is for us, not for the makes that are started here.
+unset MAKEFLAGS MAKEOVERRIDES
 export START=${START:-$(date +%s)}
 # shellcheck disable=SC2034
 SERIES=("$TOP"/patches/000[12]-*.patch)
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Nobody else uses the cache from here on, but for what is started from here.
+exclusive() {
+	mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+	[ -z "${UIO_MSIX_EXCLUSIVE:-}" ] || return 0
+	exec 9>"$CACHE/lock"
+	flock -n 9 || die "another run uses $CACHE"
+	export UIO_MSIX_EXCLUSIVE=1
+}
 
 # Begin a stage of the main job, with the time since the start.
 stage() {

@@ -31,8 +31,6 @@ coverage_report() {
 guests() {	# FLAVOUR ARGUMENTS BOOT...
 	local tree build flavour=$1 arguments=$2
 	shift 2
-	exec 9>"$CACHE/lock"
-	flock -n 9 || die "another run uses $CACHE"
 	rm -rf "$logs"
 	mkdir -p "$logs"
 	tree=$("$TOP/scripts/tree.sh")
@@ -42,7 +40,7 @@ guests() {	# FLAVOUR ARGUMENTS BOOT...
 	"$TOP/scripts/boot.sh" "$build" baseline "$logs"
 	stage "boot: $*"
 	printf '%s\n' "$@" |
-		LIMIT=${LIMIT:-14400} MULTI=${MULTI-1} xargs -P "$JOBS" -I BOOT \
+		LIMIT=${LIMIT:-14400} MULTI=${MULTI-1} xargs -P $((JOBS + 1)) -I BOOT \
 			sh -c "\"$TOP/scripts/boot.sh\" \"$build\" BOOT \"$logs\" $arguments"
 }
 
@@ -85,8 +83,6 @@ soak() {
 
 mutants() {
 	local tree
-	exec 9>"$CACHE/lock"
-	flock -n 9 || die "another run uses $CACHE"
 	tree=$("$TOP/scripts/tree.sh")
 	# The fast one first.
 	"$TOP/scripts/build.sh" "$tree" "$CACHE/build-linux" x86_64
@@ -97,5 +93,5 @@ mutants() {
 		"$logs" "$JOBS" ${MUTANTS:-}
 }
 
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exclusive
 "$name"

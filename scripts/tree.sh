@@ -46,8 +46,9 @@ git_base() {
 }
 
 fetched_tree() {
-	local tmp=$CACHE/tmp.kernel deb
+	local deb tmp
 	tree=$CACHE/${PREVIOUS:+previous-}linux
+	tmp=$tree.tmp
 	[ ! -e "$tree" ] || return 0
 
 	disk 6
@@ -137,8 +138,12 @@ apply() {
 	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
 }
 
-# The stages go to the terminal, the path alone to stdout.
+# The stages go to the terminal, the path alone to stdout. Checks run side by
+# side, and some want the same tree.
 exec 3>&1 >&2
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}"
+flock 6
 if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
 apply
 printf '%s\n' "$tree" >&3
