@@ -210,6 +210,7 @@ short() {
 		case $line in
 		"guest: coverage "*) coverage=1 ;;
 		"guest: end") coverage= ;;
+		"guest: done") ;;
 		"guest: device "*)
 			read -r _ _ device _ <<<"$line"
 			said=() ;;
@@ -245,7 +246,7 @@ for try in 1 2 3; do
 	# shellcheck disable=SC2086 # two words
 	watched "$qemu" -accel $cpus "${machine[@]}" \
 		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
-		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic $args guest=$what -- $* $word" \
+		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic rcupdate.rcu_cpu_stall_timeout=120 $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |
 		tee -a "$logs/$name.log" | if [ "${V:-}" = 1 ]; then sed -u "s/^/$name: /"; else short; fi || :

@@ -34,6 +34,18 @@ esac
 # Beside another CPU (by boot.sh).
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
+# A busy host makes a guest slow, which is no report.
+echo 600 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
+
+# wait_for COMMAND...: until it succeeds, but not for ever.
+wait_for() {
+	tries=0
+	until "$@"; do
+		[ $((tries += 1)) -lt 600 ] || { echo "not ok: not within a minute: $*"; return; }
+		sleep 0.1
+	done
+}
+
 # The QEMU monitor is at the other end of a virtio port.
 for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
@@ -75,6 +87,16 @@ finish() {
 	sleep 60
 }
 
+# vector_of ADDRESS: the interrupt of its vector 1 is in $irq once there is one.
+vector_of() {
+	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
+	[ -n "$irq" ]
+}
+
+# slept PID: how often it went to sleep; sleeps PID N: again, after N times.
+slept() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' /proc/"$1"/status; }
+sleeps() { grep -q '^State:.S' /proc/"$1"/status && [ "$(slept "$1")" -gt "$2" ]; }
+
 # The program in the documentation, until its device is unbound.
 example() {
 	dev=/sys/bus/pci/devices/$1
@@ -84,10 +106,12 @@ example() {
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/bind
 	/example /dev/"$(ls "$dev/uio")" >/tmp/example 2>&1 &
 	example=$!
-	sleep 2
-	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
-	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for vector_of "$1"
 	sleep 1
+	wait_for sleeps $example 0
+	before=$(slept $example)
+	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for sleeps $example "$before"
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/unbind
 	wait $example
 	echo >"$dev/driver_override"
@@ -113,13 +137,15 @@ long() {
 	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
 }
 
+unshared() { [ "$(readlink "/proc/$space/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+
 # The guest's kernel has the other card on the wire in a network namespace, with
 # several addresses, for both queues of ours.
 start_peer() {
 	echo 16 >/proc/sys/vm/nr_hugepages
 	unshare -n sleep 100000 &
 	space=$!
-	sleep 1
+	wait_for unshared
 	peer=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	ip link set "$peer" netns $space
 	peer ip link set lo up
@@ -130,12 +156,14 @@ start_peer() {
 }
 peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 
+answers() { nsenter -t "$space" -n /bin/ping -q -c 1 -W 1 "$1" >/dev/null; }
+
 # The userspace driver answers it.
 demo() {
 	start_peer
 	demo_host "$1" 10.0.0.100 &
 	host=$!
-	sleep 4
+	wait_for answers 10.0.0.100
 	for i in 1 2 3 4; do
 		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
@@ -196,10 +224,11 @@ baseline)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo "device_del pulled" >"$monitor"
 	i=0
-	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt 20 ]; do
+	# With PREEMPT_RT, 7.3-rc7 does not get there.
+	case $(uname -v) in *PREEMPT_RT*) limit=20 ;; *) limit=120 ;; esac
+	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt $limit ]; do
 		sleep 1
 	done
-	# With PREEMPT_RT, 7.3-rc7 does not get there.
 	[ ! -e "/sys/bus/pci/devices/$pulled" ] || echo "guest: not unplugged"
 	;;
 devices)
