@@ -51,4 +51,5 @@ else
 	python3 "$TOP/bench/bench.py" "$logs" || rc=$?
 fi
 tail -n 1 "$logs/targets"
+"$TOP/scripts/record.sh" bench "all" "$(tail -n 1 "$logs/targets")"
 exit $rc

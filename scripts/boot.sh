@@ -217,20 +217,20 @@ short() {
 		*)
 			[ -z "$coverage" ] || continue
 			if [[ -z $device || $line = "not ok"* || $line = "guest: "* ]]; then
-				[[ $line != "not ok"* ]] || printf '%s\n' "${said[@]}"
+				[[ $line != "not ok"* ]] || printf '%s' "${said[@]}"
 				printf '%s: %s\n' "$name" "$line"
 			elif [[ $line =~ ^#\ (not )?ok\ [0-9]+\ ([^ ]*\.)?([^ ]+)(.*SKIP *(.*))? ]]; then
 				result=ok
 				[ -z "${BASH_REMATCH[4]}" ] || result=skip
 				[ -z "${BASH_REMATCH[1]}" ] || {
 					result=FAILED
-					printf '%s\n' "${said[@]}"
+					printf '%s' "${said[@]}"
 				}
 				printf '%-16s %-6s %s\n' "$device" "$result" \
 					"${BASH_REMATCH[3]}${BASH_REMATCH[5]:+: ${BASH_REMATCH[5]}}"
 				said=()
 			else
-				said+=("$line")
+				said+=("$line"$'\n')
 			fi ;;
 		esac
 	done
