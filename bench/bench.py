@@ -19,13 +19,10 @@ VFIO = ('vfio group', 'vfio cdev')
 # What README shows of it; the rest is in out/bench.
 PUBLISHED = {
     ('igb', 1): ('doorbell to read by read', 'in hard-irq context', 'replace',
-                 'detach', 'attach', 'mask', 'unmask',
-                 'unbind while the user polls', 'replace under fire: lost',
-                 'replace under fire: doubled'),
-    ('rocker', 64): ('doorbell to read with a reader each',
-                     'rate until the reader falls behind'),
-    ('nvme', 64): ('open with reset', 'close with reset',
-                   'memory per attached vector'),
+                 'attach', 'mask', 'unbind while the user polls',
+                 'replace under fire: lost', 'replace under fire: doubled'),
+    ('rocker', 64): ('doorbell to read with a reader each',),
+    ('nvme', 64): ('open with reset', 'memory per attached vector'),
 }
 HEAD = 'run,measure,peer,device,vectors,unit,samples,min,median,p99'
 
