@@ -34,9 +34,7 @@ fi
 [ "$what" != nomsi ] || args+=" pci=nomsi"
 has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
 has_igb || {
-	# shellcheck disable=SC1091
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	case $codename in
+	case $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) in
 	bookworm) install_packages bookworm-backports "$package" ;;
 	*) install_packages "" "$package" ;;
 	esac
