@@ -129,12 +129,13 @@ apt_lock() {
 	flock 7
 }
 
-# Of the suites that apt_private adds, those that the archive does not have are
-# left out, as long as any source is left.
+# Of the suites that apt_private adds, those that the archive does not have, or
+# whose lists it let expire, are left out, as long as any source is left.
 apt_update() {	# [root]
 	local log=$CACHE/apt/update.log dir=${APT_CONFIG%/*} gone suite
 	until LC_ALL=C "$@" apt-get update >"$log" 2>&1; do
-		gone=$(sed -nE "s/^E: The repository '[^ ]* ([^ ]*) (In)?Release' (does not have|is n).*/\1/p" "$log")
+		gone=$(sed -nE "s/^E: The repository '[^ ]* ([^ ]*) (In)?Release' (does not have|is n).*/\1/p
+			s/^E: Release file for .*\/dists\/([^ /]*)\/(In)?Release is (expired|not valid yet).*/\1/p" "$log")
 		for suite in $gone; do
 			grep -q " $suite main$" "$dir/sources.list" || gone=
 			sed -i "/ $suite main$/d" "$dir/sources.list"
