@@ -5,7 +5,7 @@
 # without it says what was there before.
 #
 # Needs:  root, to install what is missing; 12 GB of disk
-# Makes:  out/check: a log per check
+# Makes:  out/check: a log per check, and "rc passed failed" in NAME.result
 # Prints: a line per check with its time; "N passed, N failed" last
 # Usage:  check.sh [CHECK...]
 #         check.sh --list
