@@ -34,8 +34,8 @@ esac
 # Beside another CPU (by boot.sh).
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
-# A busy host makes a guest slow, which is no report.
-echo 600 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
+# A busy host makes a guest slow, which is no report. Before it is given up, though.
+echo 240 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
 
 # wait_for COMMAND...: until it succeeds, but not for ever.
 wait_for() {
