@@ -325,12 +325,13 @@ field)
 	own igb-field "$(below 11)" field -f field -f container
 	own nvme-driven "$(device 1 1b36:0010)" nvme
 	own ivshmem "$(device 1 1af4:1110)" doorbell
+	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
+	own igb-beside "$(below 14)" field -f port
+	# From here on lockdep may be off: see the baseline.
 	FIELD_PULL="device_del plugged" FIELD_PLUG="device_add qemu-xhci,bus=rp2,id=plugged"
 	own xhci-plugged "$(below 12)" field -f plug
 	FIELD_PULL="device_del memory"
 	own nvme-cmb "$(below 13)" field -f memory
-	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
-	own igb-beside "$(below 14)" field -f port
 	;;
 onecpu)
 	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
