@@ -69,7 +69,7 @@ accel() {
 
 mkdir -p "$logs"
 sock=$(mktemp -d)
-trap 'rm -rf "$sock"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || :; rm -rf "$sock"' EXIT
 
 # For the guest to pull devices and cables.
 monitor=(
@@ -142,6 +142,45 @@ demo*)
 		-device "igb,id=igb,bus=rp1,netdev=ours,romfile="
 		-netdev "hubport,id=peer,hubid=0" -device "e1000e,netdev=peer,romfile="
 		"${monitor[@]}") ;;
+# For tests/guest/field.c and its neighbours.
+field|onecpu|kexec)
+	packages python3
+	machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot
+		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "${monitor[@]}")
+	# A disk whose sectors begin with their numbers.
+	python3 -c 'import sys
+for i in range(2048): sys.stdout.buffer.write(i.to_bytes(512, "little"))' >"$sock/disk" ;;
+esac
+disk() { echo "id=$1,file=$sock/disk,file.locking=off,format=raw,if=none,read-only=on"; }
+initramfs=$build/guest/initramfs
+case $what in
+field)
+	"$TOP/tests/ivshmem.py" "$sock/ivshmem" 8 &
+	for _ in {1..100}; do
+		[ -S "$sock/ivshmem" ] || sleep 0.1
+	done
+	for port in 1 2 3 4; do
+		machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,addr=1$port")
+	done
+	machine+=(
+		-device "igb,bus=rp1,romfile="
+		-device "qemu-xhci,bus=rp2,id=plugged"
+		-device "nvme,bus=rp3,id=memory,serial=memory,cmb_size_mb=1"
+		-device "igb,bus=rp4,addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on,romfile="
+		-drive "$(disk beside)" -device "nvme,bus=rp4,addr=0.1,serial=beside,drive=beside"
+		-drive "$(disk drive)" -device "nvme,addr=8,serial=drive,drive=drive"
+		-chardev "socket,id=ivshmem,path=$sock/ivshmem"
+		-device "ivshmem-doorbell,vectors=8,chardev=ivshmem") ;;
+onecpu)
+	machine+=(-smp 1 -device "nvme,serial=big,msix_qsize=300" -device rocker) ;;
+kexec)
+	# Slow, for it to read long after.
+	machine+=(-drive "$(disk slow),throttling.iops-total=2" -device "nvme,serial=slow,drive=slow")
+	args+=" memmap=1M\$0x30000000"
+	mkdir "$sock/kexec"
+	cp "$build/guest/kernel" "$initramfs" "$sock/kexec"
+	(cd "$sock" && find kexec | cpio -o -H newc --quiet -R 0:0) | cat "$initramfs" - >"$sock/initramfs"
+	initramfs=$sock/initramfs ;;
 esac
 if [ "$what" = bench ]; then
 	cpus="tcg -cpu max"
@@ -243,7 +282,7 @@ for try in 1 2 3; do
 	: >"$logs/$name.log"
 	# shellcheck disable=SC2086 # two words
 	watched "$qemu" -accel $cpus "${machine[@]}" \
-		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
+		-kernel "$build/guest/kernel" -initrd "$initramfs" \
 		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic rcupdate.rcu_cpu_stall_timeout=120 $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |

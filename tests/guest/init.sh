@@ -185,6 +185,18 @@ demo() {
 	kill $space
 }
 
+# own NAME ADDRESS PROGRAM [ARGUMENT...]: one of our programs, on one device.
+own() {
+	name=$1 address=$2
+	shift 2
+	echo "guest: device $name $address"
+	UIO_MSIX_DEV=$address "$@" 2>&1 | sed 's/^/# /' | tee /tmp/result
+	grep -q '^# # Totals:' /tmp/result || echo "not ok: $name does not finish"
+}
+
+# below PORT [FUNCTION]: the address of what is in it.
+below() { basename "$(echo /sys/bus/pci/devices/0000:00:"$1".0/0000:*:00."${2:-0}")"; }
+
 # Have kmemleak look for what nobody points to any more, twice to be sure.
 leaks() {
 	[ -f /sys/kernel/debug/kmemleak ] || return
@@ -337,6 +349,31 @@ bench|benchkvm)
 		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
 	;;
 benchfire) long bench fire "$pf" ;;
+field)
+	export FIELD_MONITOR="$monitor" FIELD_PULL FIELD_PLUG FIELD_OTHER
+	own igb-field "$(below 11)" field -f field -f container
+	own nvme-driven "$(device 1 1b36:0010)" nvme
+	own ivshmem "$(device 1 1af4:1110)" doorbell
+	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
+	own igb-beside "$(below 14)" field -f port
+	# From here on lockdep may be off: see the baseline.
+	FIELD_PULL="device_del plugged" FIELD_PLUG="device_add qemu-xhci,bus=rp2,id=plugged"
+	own xhci-plugged "$(below 12)" field -f plug
+	FIELD_PULL="device_del memory"
+	own nvme-cmb "$(below 13)" field -f memory
+	;;
+onecpu)
+	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
+	;;
+kexec)
+	echo "guest: device kexec $(device 1 1b36:0010)"
+	kexec go "$(device 1 1b36:0010)" /kexec/kernel /kexec/initramfs \
+		"$(sed 's/guest=kexec/guest=kexeced initcall_blacklist=nvme_init/' /proc/cmdline)"
+	echo "not ok: kexec"
+	;;
+kexeced)
+	kexec look "$(device 1 1b36:0010)" | sed 's/^/# /'
+	;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;
