@@ -5,7 +5,7 @@
 # Makes:  the guest's output and its kernel's log in LOGDIR
 # Prints: what the guest says; exit code 1 if it does not say that it is done,
 #         or if its kernel reports what it did not report without the series
-# Usage:  [LIMIT=SECONDS] [MULTI=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
+# Usage:  [LIMIT=SECONDS] [MULTI=1] [EXTRA=CPIO] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
 #         BOOT is one that tests/guest/init.sh knows, ARGUMENTs are for it; "baseline"
 #         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD
 . "$(dirname "$0")/lib.sh"
@@ -143,6 +143,19 @@ demo*)
 		-netdev "hubport,id=peer,hubid=0" -device "e1000e,netdev=peer,romfile="
 		"${monitor[@]}") ;;
 esac
+# DPDK has all cards on the wire but the first e1000e, which is the kernel's.
+case $what in
+dpdk*)
+	machine=(-M q35 -m 2G -smp 2 -nodefaults -display none -no-reboot
+		-device "pcie-root-port,id=rp1")
+	for card in "e1000e,id=peer" "igb,id=igb,bus=rp1" "vmxnet3,id=vmxnet3" "e1000e,id=em" \
+		"virtio-net-pci,id=virtio,disable-legacy=on"; do
+		id=${card#*id=} id=${id%%,*}
+		machine+=(-netdev "hubport,id=n$id,hubid=0" -device "$card,netdev=n$id,romfile=")
+	done
+	machine+=("${monitor[@]}")
+	args="tsc=reliable vfio.enable_unsafe_noiommu_mode=1" ;;
+esac
 if [ "$what" = bench ]; then
 	cpus="tcg -cpu max"
 	machine+=(-smp 1 -icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01,clock=vm")
@@ -182,12 +195,17 @@ new_reports() {
 }
 
 sed -n '/^[^#]/p' "$TOP/tests/known.reports" >"$sock/known"
+initrd=$build/guest/initramfs
+if [ -n "${EXTRA:-}" ]; then
+	cat "$initrd" "$EXTRA" >"$sock/initrd"
+	initrd=$sock/initrd
+fi
 finished() { tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done'; }
 for try in 1 2 3; do
 	start=$SECONDS
 	# shellcheck disable=SC2086 # two words
 	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
-		-kernel "$build/guest/kernel" -initrd "$build/guest/initramfs" \
+		-kernel "$build/guest/kernel" -initrd "$initrd" \
 		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |

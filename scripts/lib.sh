@@ -161,26 +161,35 @@ foreign() {	# PACKAGE ARCH
 	)
 }
 
+# Unpack PACKAGEs of SUITE, with all that they need, to ROOT. Nothing is installed.
+unpack() {	# ROOT SUITE PACKAGE...
+	local root=$1 suite=$2 deb
+	shift 2
+	(
+		apt_private "$suite" no_sources "$(archive)" "$suite"
+		: >"$CACHE/apt/$suite/status"
+		echo "Dir::State::Status \"$CACHE/apt/$suite/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
+		apt_update
+		rm -rf "$root" "$root.tmp" "$CACHE/apt/$suite/cache/archives"
+		mkdir -p "$root.tmp" "$CACHE/apt/$suite/cache/archives/partial"
+		apt-get install -y --download-only --no-install-recommends "$@" \
+			>"$CACHE/apt/download.log" 2>&1 ||
+			die "cannot download $*: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+		for deb in "$CACHE/apt/$suite"/cache/archives/*.deb; do
+			dpkg-deb -x "$deb" "$root.tmp"
+		done
+		rm -rf "$CACHE/apt/$suite/cache/archives"
+		mv "$root.tmp" "$root"
+	)
+}
+
 # Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from SUITE of the archive and with
 # the libraries that they need, for what this machine's release has too old.
-# Nothing is installed.
 borrow() {	# SUITE PACKAGE PROGRAM...
 	local root=$CACHE/tools/$2 bin=$CACHE/tools/bin arch
 	[ ! -x "$bin/$3" ] || return 0
-	(
-		apt_private "$1" no_sources "$(archive)" "$1"
-		: >"$CACHE/apt/$1/status"
-		echo "Dir::State::Status \"$CACHE/apt/$1/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
-		apt_update
-		rm -rf "$root" "$CACHE/apt/$1/cache/archives"
-		mkdir -p "$root" "$bin" "$CACHE/apt/$1/cache/archives/partial"
-		apt-get install -y --download-only --no-install-recommends "$2" \
-			>"$CACHE/apt/download.log" 2>&1 ||
-			die "cannot download $2: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
-		for deb in "$CACHE/apt/$1"/cache/archives/*.deb; do
-			dpkg-deb -x "$deb" "$root"
-		done
-	)
+	unpack "$root" "$1" "$2"
+	mkdir -p "$bin"
 	arch=$(gcc -print-multiarch)
 	for program in "${@:3}"; do
 		cat >"$bin/$program" <<-EOF
