@@ -26,13 +26,12 @@ mkdir -p "$logs"
 
 # The library, and what is built here for the guest, with this machine's libc.
 programs() {	# ROOT HEADERS
-	local root=$1 headers=$2
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -Wno-unused-parameter -fPIC -shared \
-		-fvisibility=hidden -isystem "$headers" -o "$root/lib/uio_msix_vfio.so" \
-		"$TOP/vfio/uio_msix_vfio.c"
-	gcc -O2 -Wall -Wextra -Werror -Wno-unused-result -isystem "$headers" \
-		-o "$root/bin/calls" "$TOP/vfio/calls.c"
-	libraries "$root" "$root/bin/calls"
+		-fvisibility=hidden -isystem "$2" -o "$1/lib/uio_msix_vfio.so" \
+		"$TOP/vfio/uio_msix_vfio.c" &&
+	gcc -O2 -Wall -Wextra -Werror -Wno-unused-result -isystem "$2" \
+		-o "$1/bin/calls" "$TOP/vfio/calls.c" &&
+	libraries "$1" "$1/bin/calls"
 }
 
 # The libraries that PROGRAM of this machine needs.
@@ -46,31 +45,32 @@ libraries() {	# ROOT PROGRAM
 
 # testpmd and our program on DPDK as SUITE has it, as /dpdk/VERSION/{testpmd,queues}.
 dpdk() {	# ROOT SUITE
-	local from=$CACHE/tools/dpdk-$2 arch version dir loader driver
+	local from=$CACHE/tools/dpdk-$2 arch version dir loader driver file
 	local -a path plugins=()
 	arch=$(gcc -print-multiarch)
-	[ -e "$from" ] || { stage "fetch DPDK of $2"; unpack "$from" "$2" dpdk-dev; }
+	[ -e "$from" ] || { stage "fetch DPDK of $2"; unpack "$from" "$2" dpdk-dev; } || return 1
 	version=$(sed -n 's/^Version: //p' "$from/usr/lib/$arch/pkgconfig/libdpdk.pc")
 	dir=$1/dpdk/$version
 	path=("$from/usr/lib/$arch" "$from/lib/$arch")
-	loader=$(find "$from/usr/lib/$arch" "$from/lib/$arch" -name 'ld-linux*' 2>/dev/null | head -n 1)
+	loader=$(find "${path[@]}" -name 'ld-linux*' 2>/dev/null | head -n 1)
 	mkdir -p "$dir/lib"
 	gcc -O2 -Wall -Wextra -Werror -march=corei7 -isystem "$from/usr/include/dpdk" \
 		-isystem "$from/usr/include/$arch/dpdk" -o "$dir/queues.bin" "$TOP/vfio/queues.c" \
 		-L"${path[0]}" -Wl,--allow-shlib-undefined -lrte_ethdev -lrte_eal -lrte_mbuf \
-		-lrte_mempool -lrte_net
-	cp -L "$from/usr/bin/dpdk-testpmd" "$dir/testpmd.bin"
-	cp -L "$loader" "$dir/loader"
+		-lrte_mempool -lrte_net || return 1
+	cp -L "$from/usr/bin/dpdk-testpmd" "$dir/testpmd.bin" || return 1
+	cp -L "$loader" "$dir/loader" || return 1
+	# Only one copy of each: in the place that both the loader and -d look at.
 	for driver in "${drivers[@]}"; do
 		driver=$(basename "$(find "${path[0]}" -maxdepth 1 -name "librte_$driver.so.*" | sort | head -n 1)")
 		plugins+=(-d "/dpdk/$version/lib/$driver")
-		cp -L "${path[0]}/$driver" "$dir/lib"
+		cp -L "${path[0]}/$driver" "$dir/lib" || return 1
 	done
-	# Threads that end look for the last one by themselves.
-	cp -L "$(find "${path[@]}" -name libgcc_s.so.1 2>/dev/null | head -n 1)" "$dir/lib"
+	# Threads that end look for it by themselves.
+	cp -L "$(find "${path[@]}" -name libgcc_s.so.1 2>/dev/null | head -n 1)" "$dir/lib" || return 1
 	for file in "$dir"/*.bin "$dir"/lib/*; do
-		"$loader" --library-path "$(IFS=:; echo "${path[*]}")" --list "$file" |
-			awk '/=> \// { print $3 }' | xargs -r cp -L -u -t "$dir/lib"
+		"$loader" --library-path "${path[0]}:${path[1]}" --list "$file" |
+			awk '/=> \// { print $3 }' | xargs -r cp -L -u -t "$dir/lib" || return 1
 	done
 	for file in testpmd queues; do
 		printf '#!/bin/sh\nexec %s --library-path %s %s.bin %s "$@"\n' \

@@ -28,7 +28,6 @@
 
 #define REGION(index, off)	(((uint64_t)(index) << 40) + (off))
 #define CONFIG(off)		REGION(VFIO_PCI_CONFIG_REGION_INDEX, off)
-#define BAD			((void *)8)
 #define PAGE			4096
 
 /* Registers of igb */
@@ -53,6 +52,7 @@
 } while (0)
 
 static char group_path[64];
+static void *volatile bad_pointer = (void *)8;	/* points nowhere, which gcc is not to know */
 static int container, group, device;
 
 static int opened(int fd)
@@ -87,7 +87,7 @@ static void paths(const char *bdf)
 	printf("readlink driver: %s\n", len > 0 ? base(target) : "");
 	printf("realpath driver: %s\n", realpath(path, target) ? target : "");
 	GAVE("readlink driver, short", readlink(path, target, 4));
-	GAVE("readlink driver, bad pointer", readlink(path, BAD, 100));
+	GAVE("readlink driver, bad pointer", readlink(path, bad_pointer, 100));
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", bdf);
 	memset(target, 0, sizeof(target));
@@ -137,9 +137,9 @@ static void containers(void)
 	GAVE("extension type 1", ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU));
 	GAVE("extension 999", ioctl(container, VFIO_CHECK_EXTENSION, 999));
 	GAVE("set IOMMU without group", ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
-	GAVE("map DMA without IOMMU", ioctl(container, VFIO_IOMMU_MAP_DMA, BAD));
+	GAVE("map DMA without IOMMU", ioctl(container, VFIO_IOMMU_MAP_DMA, bad_pointer));
 	GAVE("unknown ioctl of container", ioctl(container, _IO(VFIO_TYPE, 250)));
-	GAVE("ioctl of a device on container", ioctl(container, VFIO_DEVICE_GET_INFO, BAD));
+	GAVE("ioctl of a device on container", ioctl(container, VFIO_DEVICE_GET_INFO, bad_pointer));
 }
 
 static void groups(const char *bdf)
@@ -152,7 +152,7 @@ static void groups(const char *bdf)
 	GAVE("open group", group < 0 ? -1 : 0);
 	GAVE("open group twice", open(group_path, O_RDWR));
 	GAVE("group status, short", ioctl(group, VFIO_GROUP_GET_STATUS, &status));
-	GAVE("group status, bad pointer", ioctl(group, VFIO_GROUP_GET_STATUS, BAD));
+	GAVE("group status, bad pointer", ioctl(group, VFIO_GROUP_GET_STATUS, bad_pointer));
 	status.argsz = sizeof(status);
 	GAVE("group status", ioctl(group, VFIO_GROUP_GET_STATUS, &status));
 	printf("group flags: %u\n", status.flags);
@@ -160,7 +160,7 @@ static void groups(const char *bdf)
 	GAVE("unset container without", ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
 	GAVE("set container, bad fd", ioctl(group, VFIO_GROUP_SET_CONTAINER, &fd));
 	GAVE("set container, no container", ioctl(group, VFIO_GROUP_SET_CONTAINER, &event));
-	GAVE("set container, bad pointer", ioctl(group, VFIO_GROUP_SET_CONTAINER, BAD));
+	GAVE("set container, bad pointer", ioctl(group, VFIO_GROUP_SET_CONTAINER, bad_pointer));
 	GAVE("set container", ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	GAVE("set container again", ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	GAVE("group status with container", ioctl(group, VFIO_GROUP_GET_STATUS, &status));
@@ -173,10 +173,10 @@ static void groups(const char *bdf)
 	GAVE("set IOMMU", ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	GAVE("set IOMMU again", ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	GAVE("extension type 1 with IOMMU", ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU));
-	GAVE("map DMA", ioctl(container, VFIO_IOMMU_MAP_DMA, BAD));
+	GAVE("map DMA", ioctl(container, VFIO_IOMMU_MAP_DMA, bad_pointer));
 	GAVE("unknown ioctl of container with IOMMU", ioctl(container, _IO(VFIO_TYPE, 250)));
 	GAVE("unknown ioctl of group", ioctl(group, _IO(VFIO_TYPE, 250)));
-	GAVE("device, bad pointer", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, BAD));
+	GAVE("device, bad pointer", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bad_pointer));
 	GAVE("device of another name", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:77:00.0"));
 	snprintf(name, sizeof(name), "%s0", bdf);
 	GAVE("device of a longer name", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name));
@@ -202,13 +202,13 @@ static void info(void)
 	unsigned int i;
 
 	GAVE("device info, short", ioctl(device, VFIO_DEVICE_GET_INFO, &dev));
-	GAVE("device info, bad pointer", ioctl(device, VFIO_DEVICE_GET_INFO, BAD));
+	GAVE("device info, bad pointer", ioctl(device, VFIO_DEVICE_GET_INFO, bad_pointer));
 	dev.argsz = sizeof(dev);
 	GAVE("device info", ioctl(device, VFIO_DEVICE_GET_INFO, &dev));
 	printf("device flags: %u\ndevice regions: %u\ndevice interrupts: %u\n", dev.flags,
 	       dev.num_regions, dev.num_irqs);
 
-	GAVE("region info, bad pointer", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, BAD));
+	GAVE("region info, bad pointer", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, bad_pointer));
 	for (i = 0; i < 11; i++) {
 		memset(&region, 0, sizeof(region));
 		region.info.argsz = sizeof(region.info);
@@ -232,7 +232,7 @@ static void info(void)
 	GAVE("region info, short", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region));
 
 	GAVE("interrupt info, short", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &irq));
-	GAVE("interrupt info, bad pointer", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, BAD));
+	GAVE("interrupt info, bad pointer", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, bad_pointer));
 	irq.argsz = sizeof(irq);
 	for (irq.index = 0; irq.index < 7; irq.index++) {
 		if (ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &irq))
@@ -241,9 +241,9 @@ static void info(void)
 			printf("interrupt %u: count %u flags %u\n", irq.index, irq.count, irq.flags);
 	}
 
-	GAVE("ioctl of a group on device", ioctl(device, VFIO_GROUP_GET_STATUS, BAD));
+	GAVE("ioctl of a group on device", ioctl(device, VFIO_GROUP_GET_STATUS, bad_pointer));
 	GAVE("unknown ioctl of device", ioctl(device, _IO(VFIO_TYPE, 250)));
-	GAVE("hot reset info, bad pointer", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, BAD));
+	GAVE("hot reset info, bad pointer", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, bad_pointer));
 	GAVE("hot reset info, short", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &(int[8]){ 4 }));
 	GAVE("hot reset info", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &(int[8]){ 12 }));
 	GAVE("feature, short", ioctl(device, VFIO_DEVICE_FEATURE, &(int[4]){ 4 }));
@@ -288,7 +288,7 @@ static void interrupts(void)
 
 	for (i = 0; i < 4; i++)
 		fd[i] = eventfd(0, EFD_NONBLOCK);
-	GAVE("irqs, bad pointer", ioctl(device, VFIO_DEVICE_SET_IRQS, BAD));
+	GAVE("irqs, bad pointer", ioctl(device, VFIO_DEVICE_SET_IRQS, bad_pointer));
 	GAVE("irqs, short", ioctl(device, VFIO_DEVICE_SET_IRQS, &(int[5]){ 8 }));
 	GAVE("irqs, no action", set_irqs(MSIX, EVENT, 0, 1, fd, 4));
 	GAVE("irqs, two actions", set_irqs(MSIX, EVENT | TRIGGER | VFIO_IRQ_SET_ACTION_MASK, 0, 1, fd, 4));
@@ -414,7 +414,7 @@ static void memory(void)
 	GAVE("pwrite register", pwrite(device, &value, 4, IVAR0));
 	printf("written: %d\n", all[IVAR0 / 4] == 0x83);
 	GAVE("pread register, odd", pread(device, bytes, 7, STATUS + 1));
-	GAVE("pread BAR0, bad pointer", pread(device, BAD, 4, STATUS));
+	GAVE("pread BAR0, bad pointer", pread(device, bad_pointer, 4, STATUS));
 	GAVE("pread BAR0, at the end", pread(device, bytes, 64, 0x20000 - 16));
 	GAVE("pread BAR0, beyond", pread(device, bytes, 4, 0x20000));
 	GAVE("pread BAR0, nothing", pread(device, bytes, 0, STATUS));
@@ -456,7 +456,7 @@ static void configuration(void)
 	GAVE("config, extended", pread(device, all, 4, CONFIG(0x100)));
 	GAVE("config, at the end", pread(device, all, 16, CONFIG(4096 - 8)));
 	GAVE("config, beyond", pread(device, all, 4, CONFIG(4096)));
-	GAVE("config, bad pointer", pread(device, BAD, 4, CONFIG(0)));
+	GAVE("config, bad pointer", pread(device, bad_pointer, 4, CONFIG(0)));
 	printf("config command: %04x\n", config(PCI_COMMAND, 2));
 	printf("config pin: %02x\n", config(PCI_INTERRUPT_PIN, 1));
 	value = config(PCI_COMMAND, 2) | PCI_COMMAND_MASTER;

@@ -1958,7 +1958,7 @@ EXPORT type *name(DIR *dir)						\
 	static type entry;						\
 	type *found = NEXT(name)(dir);					\
 									\
-	if (!dir || dir != listing)					\
+	if (dir != listing)					\
 		return found;						\
 	for (; found; found = NEXT(name)(dir)) {			\
 		entry = *found;						\
