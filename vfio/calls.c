@@ -70,6 +70,13 @@ static const char *base(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static uint32_t config(unsigned int off, unsigned int len)
+{
+	uint32_t v = 0;
+
+	return pread(device, &v, len, CONFIG(off)) == len ? v : 0xdead;
+}
+
 static void paths(const char *bdf)
 {
 	static const char mode[] = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
@@ -284,8 +291,10 @@ static void interrupts(void)
 {
 	int fd[4], file = open("/dev/zero", O_RDONLY), bad[2], none = -1, minus = -7, i;
 	uint8_t bools[3] = { 1, 0, 1 };
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	volatile uint32_t *regs;
 
+	pwrite(device, &command, 2, CONFIG(PCI_COMMAND));
 	for (i = 0; i < 4; i++)
 		fd[i] = eventfd(0, EFD_NONBLOCK);
 	GAVE("irqs, bad pointer", ioctl(device, VFIO_DEVICE_SET_IRQS, bad_pointer));
@@ -383,6 +392,7 @@ static void memory(void)
 	uint32_t value = 0, through = 0;
 	uint8_t bytes[64], *at;
 
+	printf("config command at first: %04x\n", config(PCI_COMMAND, 2));
 	GAVE("mmap BAR0", mapped(0x20000, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
 	GAVE("mmap BAR0, odd length", mapped(0x1001, PROT_READ, MAP_SHARED, 0));
 	GAVE("mmap BAR0, private", mapped(PAGE, PROT_READ, MAP_PRIVATE, 0));
@@ -436,13 +446,6 @@ static void memory(void)
 	GAVE("pread region 9", pread(device, bytes, 4, REGION(9, 0)));
 	munmap((void *)all, 0x20000);
 	munmap((void *)part, PAGE);
-}
-
-static uint32_t config(unsigned int off, unsigned int len)
-{
-	uint32_t v = 0;
-
-	return pread(device, &v, len, CONFIG(off)) == len ? v : 0xdead;
 }
 
 static void configuration(void)
@@ -539,8 +542,8 @@ int main(int argc, char **argv)
 	containers();
 	groups(argv[1]);
 	info();
-	interrupts();
 	memory();
+	interrupts();
 	configuration();
 	closing(argv[1]);
 	return 0;

@@ -216,7 +216,6 @@ virtual_function() {	# VERSION
 # and must.
 compare() {	# VFIO OURS
 	awk -F ' [|] ' '
-		FNR == 1 { file++ }
 		function name(line) { sub(/: [^:]*$/, "", line); return line }
 		function value(line) { sub(/.*: /, "", line); return line }
 		file == 1 && /^[^#]/ { listed[$1] = $2 " " $3 }
@@ -225,14 +224,14 @@ compare() {	# VFIO OURS
 			call = name($0)
 			differ = value(vfio[FNR]) " " value($0)
 			if ($0 == vfio[FNR]) print "ok call: " call
-			else if (listed[call] == differ) { print "ok call: " call " (differs as listed)"; seen[call] }
+			else if (call in listed && listed[call] == differ) { print "ok call: " call " (differs as listed)"; seen[call] }
 			else print "not ok call: " vfio[FNR] " (VFIO), " $0
 			ours = FNR
 		}
 		END {
 			if (lines != ours || lines < 200) print "not ok call: " lines " lines, not " ours
 			for (call in listed) if (!(call in seen)) print "not ok call: " call " does not differ as listed"
-		}' /differences "$1" "$2"
+		}' file=1 /differences file=2 "$1" file=3 "$2"
 }
 
 mkdir -p /dev/hugepages /run /var

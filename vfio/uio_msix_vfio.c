@@ -1362,6 +1362,9 @@ static int device_ioctl(struct device *dev, int fd, unsigned int cmd, unsigned l
 	case VFIO_DEVICE_PCI_HOT_RESET:
 		ret = check_argsz((void *)arg, 12);
 		return ret ?: -ENODEV;
+	case VFIO_DEVICE_FEATURE:
+		ret = check_argsz((void *)arg, 8);
+		return ret ?: -ENOTTY;
 	case VFIO_DEVICE_IOEVENTFD:
 		say_once(dev, "no ioeventfd here: use vfio-pci\n");
 	}
