@@ -119,7 +119,7 @@ boot "$vfio" dpdkvfio ${short:+"$short"}
 rm -f "$logs/dpdk.cpio"
 
 tr -d '\r' <"$logs/dpdk.log" | cat - "$logs"/dpdkvfio*.log | tr -d '\r' | awk -v failed="$failed" '
-	/^peer: ping/ { counts = !/not counted/ }
+	/^peer: ping/ { counts = !/VFIO/ }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) && counts {
 		split(substr($0, RSTART), word, " ")
 		sent += word[1]; answered += word[4]
