@@ -35,7 +35,7 @@ all=(tree view checkpatch order maintainers shellcheck
      run compat arm64-64k previous
      debug coverage kcsan rt
      races fuzz soak mutants
-     bench demo)
+     bench demo dpdk)
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }

@@ -34,6 +34,23 @@ programs() {	# ROOT HEADERS
 	libraries "$1" "$1/bin/calls"
 }
 
+# The kernel's own test of VFIO devices, for groups without an IOMMU.
+kselftest() {	# ROOT HEADERS
+	local t=$tree/tools/testing/selftests/vfio tmp=$logs/kselftest
+	packages uuid-dev
+	mkdir -p "$tmp" &&
+	sed 's#"/dev/vfio/%d", group#"/dev/vfio/noiommu-%d", group#' "$t/lib/vfio_pci_device.c" \
+		>"$tmp/vfio_pci_device.c" &&
+	sed -e 's/default_iommu_mode = MODE_IOMMUFD/default_iommu_mode = MODE_VFIO_TYPE1_IOMMU/' \
+		-e 's/iommu_type = VFIO_TYPE1_IOMMU/iommu_type = VFIO_NOIOMMU_IOMMU/' \
+		"$t/lib/iommu.c" >"$tmp/iommu.c" &&
+	gcc -O2 -D_GNU_SOURCE= -isystem "$2" -I"$t/lib" -I"$t/.." -I"$tree/tools/include" \
+		-I"$t/lib/include" -pthread -o "$1/bin/vfio_pci_device_test" \
+		"$t/vfio_pci_device_test.c" "$tmp"/*.c \
+		"$t"/lib/{iova_allocator,libvfio,sysfs,vfio_pci_driver}.c "$t"/lib/drivers/*/*.c &&
+	libraries "$1" "$1/bin/vfio_pci_device_test"
+}
+
 # The libraries that PROGRAM of this machine needs.
 libraries() {	# ROOT PROGRAM
 	local file
@@ -88,6 +105,8 @@ initramfs() {	# BUILD
 	packages iputils-ping
 	programs "$root" "$1/usr/include" >"$logs/build.log" 2>&1 ||
 		die "cannot build vfio/: $(grep -m 1 error "$logs/build.log"); log: $logs/build.log"
+	kselftest "$root" "$1/usr/include" >>"$logs/build.log" 2>&1 ||
+		die "cannot build the kernel's test: $(grep -m 1 error "$logs/build.log"); log: $logs/build.log"
 	cp "$(command -v ping)" "$root/bin"
 	libraries "$root" "$root/bin/ping"
 	cp "$TOP"/vfio/{guest.sh,differences} "$root"
@@ -114,11 +133,13 @@ boot() {	# BUILD BOOT [ARGUMENT...]
 	stage "boot: $2"
 	EXTRA=$logs/dpdk.cpio "$TOP/scripts/boot.sh" "$1" "$2" "$logs" "${@:3}" || failed=1
 }
+export LIMIT=${LIMIT:-1800}
 boot "$plain" dpdk ${short:+"$short"}
+[ -n "$short" ] || boot "$plain" dpdkvf
 boot "$vfio" dpdkvfio ${short:+"$short"}
 rm -f "$logs/dpdk.cpio"
 
-tr -d '\r' <"$logs/dpdk.log" | cat - "$logs"/dpdkvfio*.log | tr -d '\r' | awk -v failed="$failed" '
+cat "$logs"/dpdk{,vf,vfio}.log 2>/dev/null | tr -d '\r' | awk -v failed="$failed" '
 	/^peer: ping/ { counts = !/VFIO/ }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) && counts {
 		split(substr($0, RSTART), word, " ")
@@ -126,6 +147,7 @@ tr -d '\r' <"$logs/dpdk.log" | cat - "$logs"/dpdkvfio*.log | tr -d '\r' | awk -v
 	}
 	/^ok / { passed++ }
 	/^not ok / { failed++; print }
+	/^with VFIO: not ok / { print }
 	END {
 		printf "dpdk: %d sent, %d answered, %d lost; %d checks passed, %d failed\n", sent,
 			answered, sent - answered, passed, failed

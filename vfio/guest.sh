@@ -4,6 +4,7 @@
 #
 # Prints: "ok" and "not ok" lines, and what ping counted
 # Usage:  dpdk [short]     on a kernel without VFIO
+#         dpdkvf           there too: the VF
 #         dpdkvfio [short] on one that has it, to compare
 
 library=/lib/uio_msix_vfio.so
@@ -120,7 +121,8 @@ own_vector() {
 		[ $after1 != 0 ] || [ $wakes1 = 0 ] || return 1
 	done
 	[ "$(value 0 packets)" != 0 ] && [ "$(value 1 packets)" != 0 ] &&
-		[ "$(value 0 foreign)" = 0 ] && [ "$(value 1 foreign)" = 0 ]
+		[ "$(value 0 foreign)" = 0 ] && [ "$(value 1 foreign)" = 0 ] &&
+		[ "$(value 0 late)" = 0 ] && [ "$(value 1 late)" = 0 ]
 }
 
 # One life of each program on an address, named so.
@@ -196,6 +198,13 @@ killed() {	# VERSION TIMES
 	testpmd_answers "$1" "$igb" "igb, after $2 kills at random"
 }
 
+# The kernel's own test of VFIO devices.
+kselftest() {
+	LD_PRELOAD=$preload vfio_pci_device_test "$igb" >/tmp/kselftest 2>&1
+	sed -n 's/^\(not \)*ok/# &/p' /tmp/kselftest
+	grep -q 'Totals: pass:[3-5] fail:0' /tmp/kselftest
+}
+
 # What happens to the user is its affair: SIGBUS, as a rule.
 unbound_in_traffic() {	# VERSION
 	run_dpdk queues "$1" "$igb" 2 || return 1
@@ -204,19 +213,21 @@ unbound_in_traffic() {	# VERSION
 	sleep 2
 	timeout 10 sh -c "echo $igb >/sys/bus/pci/drivers/uio_msix/unbind" || return 1
 	sleep 1
-	kill $pinger
+	kill $pinger 2>/dev/null
 	kill -9 $pid 2>/dev/null
 	wait $pid 2>/dev/null
 	exec 7>&-
 	echo "$igb" >/sys/bus/pci/drivers/uio_msix/bind
 }
 
-# The VF, whose PF stays with the kernel. After the first open, QEMU's gets no packets, with
-# VFIO neither.
+# The VF, whose PF stays with the kernel. QEMU's gets packets in its first life only, with
+# VFIO too: a boot of its own.
 virtual_function() {	# VERSION
 	take "$igb" igb
 	echo 1 >"/sys/bus/pci/devices/$igb/sriov_numvfs"
 	ip link set "$(ls "/sys/bus/pci/devices/$igb/net")" up
+	until_true 20 grep -q 1 /sys/bus/pci/devices/"$igb"/net/*/carrier
+	settle
 	vf=$(device 1 8086:10ca)
 	[ "$under" != uio_msix ] || echo Y >/sys/module/uio_msix/parameters/allow_unsafe_vf
 	take "$vf" "$under"
@@ -294,7 +305,10 @@ dpdk)
 	sleeper "$newest"
 	[ -n "$short" ] || killed "$newest" 10
 	check "unbound in traffic" unbound_in_traffic "$newest"
-	[ -n "$short" ] || virtual_function "$newest"
+	;;
+dpdkvf)
+	under uio_msix
+	virtual_function "$newest"
 	;;
 dpdkvfio)
 	under vfio-pci
@@ -305,11 +319,11 @@ dpdkvfio)
 	compare /tmp/vfio /tmp/uio_msix
 	for driver in vfio-pci uio_msix; do
 		under $driver
-		sleeper "$newest"
+		check "kselftest" kselftest
+		[ -n "$short" ] && [ -n "$vfio" ] || sleeper "$newest"
 		[ -n "$short" ] || {
 			testpmd_answers "$newest" "$igb" igb
 			testpmd_answers "$newest" "$vmxnet3" vmxnet3
-			virtual_function "$newest"
 		}
 	done
 	;;
