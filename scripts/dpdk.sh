@@ -47,7 +47,7 @@ kselftest() {	# ROOT HEADERS
 	gcc -O2 -D_GNU_SOURCE= -isystem "$2" -I"$t/lib" -I"$t/.." -I"$tree/tools/include" \
 		-I"$t/lib/include" -pthread -o "$1/bin/vfio_pci_device_test" \
 		"$t/vfio_pci_device_test.c" "$tmp"/*.c \
-		"$t"/lib/{iova_allocator,libvfio,sysfs,vfio_pci_driver}.c "$t"/lib/drivers/*/*.c &&
+		"$t"/lib/{iova_allocator,libvfio,sysfs,vfio_pci_driver}.c "$t"/lib/drivers/*/*.c -luuid &&
 	libraries "$1" "$1/bin/vfio_pci_device_test"
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2154 # monitor and what: of init.sh
 # What dpdk.sh has the guest do, sourced by init.sh. The kernel has one card of the
 # wire, the peer, from which it pings whoever answers on the card under test.
 #
@@ -80,13 +80,13 @@ tell() { echo "$1" >&7; }
 
 # stop_dpdk: as its user would; 0 if it ended well.
 stop_dpdk() {
-	[ $program != queues ] || {
+	[ "$program" != queues ] || {
 		stats
 		echo "# $(sed -n '/^queue/s/$/;/p; /^link/p' $out | tr '\n' ' ')"
 	}
 	tell quit
 	exec 7>&-
-	wait $pid
+	wait "$pid"
 }
 
 stats() {
@@ -160,8 +160,8 @@ sleeper() {	# VERSION
 	check "a second owner is refused" second_owner "$1"
 	answers "and the first goes on"
 
-	kill -9 $pid
-	wait $pid 2>/dev/null
+	kill -9 "$pid"
+	wait "$pid" 2>/dev/null
 	exec 7>&-
 	check "queues $1 starts after SIGKILL" run_dpdk queues "$1" "$igb" 2
 	answers "queues $1 answers after SIGKILL"
@@ -171,7 +171,7 @@ sleeper() {	# VERSION
 sh_links() { links | grep -qE "$1"; }
 
 second_owner() {
-	! timeout 60 env LD_PRELOAD=$preload "/dpdk/$1/testpmd" -l 0 --file-prefix=b --no-telemetry -a "$igb" -- \
+	! timeout 60 env LD_PRELOAD="$preload" "/dpdk/$1/testpmd" -l 0 --file-prefix=b --no-telemetry -a "$igb" -- \
 		--total-num-mbufs=2048 </dev/null >/tmp/second 2>&1 || return 1
 	sed 's/^/# second: /' /tmp/second | grep -E 'uio_msix_vfio|EAL: .*open'
 	[ -z "$preload" ] || grep -q '^uio_msix_vfio: .* open elsewhere' /tmp/second
@@ -190,8 +190,8 @@ killed() {	# VERSION TIMES
 		ping -q -i 0.05 10.0.0.100 >/dev/null 2>&1 &
 		pinger=$!
 		usleep $(($(od -An -N2 -tu2 /dev/urandom) * 50))
-		kill -9 $pid
-		wait $pid 2>/dev/null
+		kill -9 "$pid"
+		wait "$pid" 2>/dev/null
 		kill $pinger
 		exec 7>&-
 	done
@@ -214,8 +214,8 @@ unbound_in_traffic() {	# VERSION
 	timeout 10 sh -c "echo $igb >/sys/bus/pci/drivers/uio_msix/unbind" || return 1
 	sleep 1
 	kill $pinger 2>/dev/null
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
+	kill -9 "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
 	exec 7>&-
 	echo "$igb" >/sys/bus/pci/drivers/uio_msix/bind
 }

@@ -129,7 +129,8 @@ struct device {
 	int notify[2];			/* of the ERR and REQ interrupt */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: an allocator of the program may map files. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static struct container *containers;
 static struct device *devices;
 static DIR *listing;		/* a stream that lists /dev/vfio */
@@ -147,8 +148,9 @@ static void say(const struct device *dev, const char *fmt, ...)
 	va_start(ap, fmt);
 	len += vsnprintf(line + len, sizeof(line) - len, fmt, ap);
 	va_end(ap);
-	if (write(STDERR_FILENO, line, len) < 0)
-		len = 0;
+	if (len >= (int)sizeof(line))
+		len = sizeof(line) - 1;
+	len = write(STDERR_FILENO, line, len);
 	errno = saved;
 }
 
@@ -331,7 +333,7 @@ static bool any_device(void)
 
 /* Paths */
 
-enum kind { OTHER, DIRECTORY, CONTAINER, GROUP, MODULE, MODE, DRIVER_LINK, GROUP_LINK };
+enum kind { OTHER, DIRECTORY, CONTAINER, GROUP, DEVICE, MODULE, MODE, DRIVER_LINK, GROUP_LINK };
 
 /* Make @path, seen from @dirfd, absolute if its last component may be of interest. */
 static const char *absolute(int dirfd, const char *path, char buf[PATH_MAX])
@@ -473,7 +475,7 @@ static enum kind file_of(int fd, struct container **container, struct device **d
 	if (S_ISCHR(st.st_mode)) {
 		for (*dev = devices; *dev; *dev = (*dev)->next)
 			if ((*dev)->rdev && (*dev)->rdev == st.st_rdev)
-				return DRIVER_LINK;
+				return DEVICE;
 		return OTHER;
 	}
 	for (*container = containers; *container; *container = (*container)->next)
@@ -599,7 +601,6 @@ static bool capable(unsigned int cap)
 		data[cap / 32].effective & 1u << (cap % 32);
 }
 
-/* The base class of what MSI-X is found by: config and the resources of a device. */
 static int read_config(const struct device *dev, void *buf, size_t len, unsigned int pos)
 {
 	char path[128];
@@ -634,17 +635,22 @@ static int write_config(const struct device *dev, const void *buf, size_t len, u
 	return ret;
 }
 
-static uint16_t config_word(const struct device *dev, unsigned int pos)
+static uint16_t word(const uint8_t *bytes)
 {
-	uint8_t b[2] = {};
-
-	read_config(dev, b, 2, pos);
-	return b[0] | b[1] << 8;
+	return bytes[0] | bytes[1] << 8;
 }
 
-static uint32_t config_dword(const struct device *dev, unsigned int pos)
+static uint32_t dword(const uint8_t *bytes)
 {
-	return config_word(dev, pos) | (uint32_t)config_word(dev, pos + 2) << 16;
+	return word(bytes) | (uint32_t)word(bytes + 2) << 16;
+}
+
+static uint16_t command(const struct device *dev)
+{
+	uint8_t bytes[2] = {};
+
+	read_config(dev, bytes, 2, PCI_COMMAND);
+	return word(bytes);
 }
 
 /* The BARs, and which parts of them are UIO maps. */
@@ -700,11 +706,11 @@ static void allow_range(struct device *dev, unsigned int pos, unsigned int len, 
 }
 
 /* The length of a capability that VFIO knows, which bounds what is read-only. */
-static unsigned int cap_len(const struct device *dev, uint8_t id, unsigned int pos)
+static unsigned int cap_len(const uint8_t *cap)
 {
-	uint16_t flags = config_word(dev, pos + 2);
+	uint16_t flags = word(cap + 2);
 
-	switch (id) {
+	switch (cap[0]) {
 	case PCI_CAP_ID_PM:	return PCI_PM_SIZEOF;
 	case PCI_CAP_ID_VPD:	return 8;
 	case PCI_CAP_ID_MSI:
@@ -723,11 +729,11 @@ static unsigned int cap_len(const struct device *dev, uint8_t id, unsigned int p
  * allows less what the driver in the kernel, or a reset, would mind: the MSI and
  * MSI-X capabilities, FLR, and the extended capabilities but vendors' ones.
  */
-static void walk_caps(struct device *dev)
+static void walk_caps(struct device *dev, const uint8_t *config)
 {
 	unsigned int pos, len, n;
+	const uint8_t *cap;
 	uint32_t head;
-	uint8_t id;
 
 	memset(dev->write, 0, sizeof(dev->write));
 	allow(dev, PCI_COMMAND, (uint16_t)~PCI_COMMAND_INTX_DISABLE, 2);
@@ -736,27 +742,26 @@ static void walk_caps(struct device *dev)
 	/* What lies between capabilities may be registers of the device. */
 	allow_range(dev, PCI_STD_HEADER_SIZEOF, PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF, 0xff);
 
-	pos = config_word(dev, PCI_CAPABILITY_LIST) & 0xfc;
-	for (n = 0; pos >= PCI_STD_HEADER_SIZEOF && n < 48; n++) {
-		head = config_dword(dev, pos);
-		id = head;
-		len = cap_len(dev, id, pos);
+	pos = config[PCI_CAPABILITY_LIST] & 0xfc;
+	for (n = 0; pos >= PCI_STD_HEADER_SIZEOF && n < 48; n++, pos = cap[1] & 0xfc) {
+		cap = config + pos;
+		len = cap_len(cap);
 		if (pos + len > PCI_CFG_SPACE_SIZE)
 			len = PCI_CFG_SPACE_SIZE - pos;
 		allow_range(dev, pos, len, 0);
-		switch (id) {
+		switch (cap[0]) {
 		case PCI_CAP_ID_PM:
 			allow(dev, pos + PCI_PM_CTRL, 0xff, 1);
 			break;
 		case PCI_CAP_ID_VPD:
 			allow(dev, pos + PCI_VPD_ADDR, 0xffff, 2);
-			allow_range(dev, pos + PCI_VPD_DATA, 4, 0xff);
+			allow(dev, pos + PCI_VPD_DATA, 0xffffffff, 4);
 			break;
 		case PCI_CAP_ID_EXP:
 			allow(dev, pos + PCI_EXP_DEVCTL,
 			      (uint16_t)~(PCI_EXP_DEVCTL_PHANTOM | PCI_EXP_DEVCTL_PAYLOAD |
 					  PCI_EXP_DEVCTL_BCR_FLR), 2);
-			if (len > PCI_EXP_DEVCTL2)
+			if (len > PCI_EXP_DEVCTL2 + 1)
 				allow(dev, pos + PCI_EXP_DEVCTL2,
 				      (uint16_t)~PCI_EXP_DEVCTL2_ARI, 2);
 			break;
@@ -764,47 +769,40 @@ static void walk_caps(struct device *dev)
 			allow_range(dev, pos, len, 0xff);
 			break;
 		case PCI_CAP_ID_MSIX:
-			head = config_dword(dev, pos + PCI_MSIX_TABLE);
+			head = dword(cap + PCI_MSIX_TABLE);
 			dev->table_bar = head & PCI_MSIX_TABLE_BIR;
 			dev->table_start = head & PCI_MSIX_TABLE_OFFSET;
-			dev->table_end = dev->table_start +
-				((config_word(dev, pos + PCI_MSIX_FLAGS) &
-				  PCI_MSIX_FLAGS_QSIZE) + 1) * PCI_MSIX_ENTRY_SIZE;
+			dev->table_end = dev->table_start + PCI_MSIX_ENTRY_SIZE *
+				((word(cap + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1);
 			break;
 		}
-		/* Which of these two bytes another capability overlaps is not known. */
-		pos = config_word(dev, pos) >> 8 & 0xfc;
 	}
-	if (dev->config_size <= PCI_CFG_SPACE_SIZE)
-		return;
-	pos = PCI_CFG_SPACE_SIZE;
-	for (n = 0; pos >= PCI_CFG_SPACE_SIZE && n < 256; n++) {
-		head = config_dword(dev, pos);
-		if (PCI_EXT_CAP_ID(head) == PCI_EXT_CAP_ID_VNDR) {
-			len = PCI_VNDR_HEADER_LEN(config_dword(dev, pos + PCI_VNDR_HEADER));
-			if (len > 8 && pos + len <= CONFIG_SIZE)
-				allow_range(dev, pos + 8, len - 8, 0xff);
-		}
-		pos = PCI_EXT_CAP_NEXT(head);
+	pos = dev->config_size > PCI_CFG_SPACE_SIZE ? PCI_CFG_SPACE_SIZE : 0;
+	for (n = 0; pos >= PCI_CFG_SPACE_SIZE && n < 256; n++, pos = PCI_EXT_CAP_NEXT(head)) {
+		head = dword(config + pos);
+		if (PCI_EXT_CAP_ID(head) != PCI_EXT_CAP_ID_VNDR)
+			continue;
+		len = PCI_VNDR_HEADER_LEN(dword(config + pos + PCI_VNDR_HEADER));
+		if (len > 8 && pos + len <= CONFIG_SIZE)
+			allow_range(dev, pos + 8, len - 8, 0xff);
 	}
 }
 
 /* What the program is to see of the header, and cannot change in the device. */
-static void init_header(struct device *dev)
+static void init_header(struct device *dev, const uint8_t *config)
 {
 	static const char * const id[] = { "vendor", "device" };
 	char path[128];
+	uint16_t value;
 	unsigned int i;
-	uint16_t word;
 
-	if (read_config(dev, dev->virt, sizeof(dev->virt), 0) < 0)
-		memset(dev->virt, 0, sizeof(dev->virt));
+	memcpy(dev->virt, config, sizeof(dev->virt));
 	/* Those of a VF read as ones. */
 	for (i = 0; i < 2; i++) {
 		snprintf(path, sizeof(path), PCI_DEVICES "%s/%s", dev->bdf, id[i]);
-		word = read_number(path);
-		dev->virt[2 * i] = word;
-		dev->virt[2 * i + 1] = word >> 8;
+		value = read_number(path);
+		dev->virt[2 * i] = value;
+		dev->virt[2 * i + 1] = value >> 8;
 	}
 	dev->virt[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
 	dev->virt[PCI_COMMAND + 1] &= ~(PCI_COMMAND_INTX_DISABLE >> 8);
@@ -827,11 +825,11 @@ static int get_info(int fd, struct uio_msix_info *info)
 
 static int open_device(struct device *dev)
 {
+	uint8_t config[CONFIG_SIZE] = {};
 	struct uio_msix_info info;
 	struct stat64 st;
 	char path[64];
 	int fd, ret, i;
-	uint16_t word;
 
 	/* As VFIO, let those who have the group have the device more than once. */
 	if (is_device(dev->fd, dev)) {
@@ -849,6 +847,9 @@ static int open_device(struct device *dev)
 		ret = -errno;
 		if (ret == -EBUSY)
 			say(dev, "%s is open elsewhere: only one can have it\n", path);
+		else
+			say(dev, "%s cannot be opened (%s): the kernel log may say why\n", path,
+			    strerror(-ret));
 		return ret;
 	}
 	ret = get_info(fd, &info);
@@ -869,14 +870,19 @@ static int open_device(struct device *dev)
 		goto err;
 	for (i = 0; i < (int)info.num_vectors; i++)
 		dev->eventfd[i] = -1;
-	walk_caps(dev);
+	ret = read_config(dev, config, dev->config_size, 0);
+	if (ret != (int)dev->config_size) {
+		ret = ret < 0 ? ret : -EACCES;
+		goto err;
+	}
+	walk_caps(dev, config);
 	/* With VFIO it is the program that turns it on. */
-	word = config_word(dev, PCI_COMMAND) & ~PCI_COMMAND_MASTER;
-	ret = write_config(dev, &(uint8_t[2]){ word, word >> 8 }, 2, PCI_COMMAND);
+	config[PCI_COMMAND] &= ~PCI_COMMAND_MASTER;
+	ret = write_config(dev, config + PCI_COMMAND, 2, PCI_COMMAND);
 	if (ret < 0)
 		say_once(dev, "config cannot be written (%s): bus mastering is on from the start\n",
 			 strerror(-ret));
-	init_header(dev);
+	init_header(dev, config);
 	fstat64(fd, &st);
 	dev->rdev = st.st_rdev;
 	dev->fd = fd;
@@ -1159,8 +1165,7 @@ static void disable(struct device *dev, int fd)
 	unsigned int i;
 
 	for (i = 0; i < dev->num_vectors; i++)
-		if (dev->eventfd[i] >= 0)
-			attach(dev, fd, i, -1);
+		attach(dev, fd, i, -1);
 	dev->enabled = false;
 }
 
@@ -1508,7 +1513,7 @@ static ssize_t memory_rw(struct device *dev, int fd, unsigned int bar, uint8_t *
 	unsigned int i;
 	char *map;
 
-	if (!is_vf(dev) && !(config_word(dev, PCI_COMMAND) & PCI_COMMAND_MEMORY))
+	if (!is_vf(dev) && !(command(dev) & PCI_COMMAND_MEMORY))
 		return -EIO;
 	while (done < len) {
 		/* Of the table one reads ones, and what one writes is lost. */
@@ -2005,7 +2010,7 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...)
 	case GROUP:
 		ret = group_ioctl(dev, cmd, arg);
 		break;
-	case DRIVER_LINK:
+	case DEVICE:
 		ret = device_ioctl(dev, fd, cmd, arg);
 		break;
 	default:
@@ -2023,59 +2028,59 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...)
 /* The device behind @fd, with the lock held; NULL, without, if it is none of ours. */
 static struct device *lock_device(int fd)
 {
+	struct device *dev = NULL;
 	struct container *c;
-	struct device *dev;
+	struct stat64 st;
 	int saved = errno;
 
-	if (!active || fd < 0)
-		return NULL;
-	pthread_mutex_lock(&lock);
-	if (file_of(fd, &c, &dev) == DRIVER_LINK)
-		return dev;
-	pthread_mutex_unlock(&lock);
+	if (active && fd >= 0 && !fstat64(fd, &st) && S_ISCHR(st.st_mode)) {
+		pthread_mutex_lock(&lock);
+		if (file_of(fd, &c, &dev) != DEVICE)
+			pthread_mutex_unlock(&lock);
+	}
 	errno = saved;
-	return NULL;
+	return dev;
 }
 
-EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
-{
-	struct device *dev = flags & MAP_ANONYMOUS ? NULL : lock_device(fd);
-	void *ret;
-
-	if (!dev)
-		return NEXT(mmap64)(addr, len, prot, flags, fd, off);
-	ret = map_region(dev, fd, addr, len, prot, flags, off);
-	pthread_mutex_unlock(&lock);
-	return ret;
+#define MMAP(name, type)								\
+EXPORT void *name(void *addr, size_t len, int prot, int flags, int fd, type off)	\
+{											\
+	struct device *dev = flags & MAP_ANONYMOUS ? NULL : lock_device(fd);		\
+	void *ret;									\
+											\
+	if (!dev)									\
+		return NEXT(name)(addr, len, prot, flags, fd, off);			\
+	ret = map_region(dev, fd, addr, len, prot, flags, off);				\
+	pthread_mutex_unlock(&lock);							\
+	return ret;									\
 }
 
-EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	return mmap64(addr, len, prot, flags, fd, off);
+MMAP(mmap, off_t)
+MMAP(mmap64, off64_t)
+
+#define RW(name, qualifier, type, write)						\
+EXPORT ssize_t name(int fd, qualifier void *buf, size_t len, type off)			\
+{											\
+	struct device *dev = lock_device(fd);						\
+	ssize_t ret;									\
+											\
+	if (!dev)									\
+		return NEXT(name)(fd, buf, len, off);					\
+	ret = region_rw(dev, fd, (void *)buf, len, off, write);				\
+	pthread_mutex_unlock(&lock);							\
+	return result(ret);								\
 }
 
-static bool ours_rw(int fd, void *buf, size_t len, off64_t off, bool write, ssize_t *ret)
+RW(pread, , off_t, false)
+RW(pread64, , off64_t, false)
+RW(pwrite, const, off_t, true)
+RW(pwrite64, const, off64_t, true)
+
+EXPORT ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t size)
 {
-	struct device *dev = lock_device(fd);
-
-	if (!dev)
-		return false;
-	*ret = region_rw(dev, fd, buf, len, off, write);
-	pthread_mutex_unlock(&lock);
-	*ret = result(*ret);
-	return true;
-}
-
-EXPORT ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
-{
-	ssize_t ret;
-
-	return ours_rw(fd, buf, len, off, false, &ret) ? ret : NEXT(pread64)(fd, buf, len, off);
-}
-
-EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t off)
-{
-	return pread64(fd, buf, len, off);
+	if (len > size)
+		__chk_fail();
+	return pread(fd, buf, len, off);
 }
 
 EXPORT ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t size)
@@ -2083,22 +2088,4 @@ EXPORT ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t 
 	if (len > size)
 		__chk_fail();
 	return pread64(fd, buf, len, off);
-}
-
-EXPORT ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t size)
-{
-	return __pread64_chk(fd, buf, len, off, size);
-}
-
-EXPORT ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
-{
-	ssize_t ret;
-
-	return ours_rw(fd, (void *)buf, len, off, true, &ret) ? ret :
-		NEXT(pwrite64)(fd, buf, len, off);
-}
-
-EXPORT ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
-{
-	return pwrite64(fd, buf, len, off);
 }

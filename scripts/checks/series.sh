@@ -123,6 +123,6 @@ check_maintainers() {
 check_shellcheck() {
 	packages shellcheck
 	cd "$TOP"
-	shellcheck -x scripts/*.sh bench/*.sh tests/guest/init.sh .ci/run ||
+	shellcheck -x scripts/*.sh bench/*.sh tests/guest/init.sh vfio/guest.sh .ci/run ||
 		fail "shellcheck complains"
 }
