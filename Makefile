@@ -14,6 +14,7 @@ help:
 	@echo 'make mutants   break the driver on purpose: is it noticed?'
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
+	@echo 'make dpdk      unmodified DPDK on it, by a library that speaks VFIO'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'
@@ -28,7 +29,7 @@ help:
 	@echo
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
 
-run check demo tree patches:
+run check demo dpdk tree patches:
 	@scripts/$@.sh
 
 bench:
@@ -46,4 +47,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench demo dpdk coverage races fuzz soak mutants tree patches clean distclean

@@ -6,7 +6,8 @@
 # Prints: what the guest says, of kselftests a line each (with V=1 all of it);
 #         exit code 1 if it does not say that it is done, or if its kernel
 #         reports what it did not report without the series
-# Usage:  [LIMIT=SECONDS] [MULTI=1] [V=1] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
+# Usage:  [LIMIT=SECONDS] [MULTI=1] [V=1] [EXTRA=CPIO] boot.sh BUILD BOOT LOGDIR
+#         [ARGUMENT...]
 #         BOOT is one that tests/guest/init.sh knows, ARGUMENTs are for it; "baseline"
 #         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD. LIMIT
 #         is how long the guest may be silent: a busy host makes it slow
@@ -182,6 +183,19 @@ kexec)
 	(cd "$sock" && find kexec | cpio -o -H newc --quiet -R 0:0) | cat "$initramfs" - >"$sock/initramfs"
 	initramfs=$sock/initramfs ;;
 esac
+# DPDK has all cards on the wire but the first e1000e, which is the kernel's.
+case $what in
+dpdk*)
+	machine=(-M q35 -m 2G -smp 2 -nodefaults -display none -no-reboot
+		-device "pcie-root-port,id=rp1")
+	for card in "e1000e,id=peer" "igb,id=igb,bus=rp1" "vmxnet3,id=vmxnet3" "e1000e,id=em" \
+		"virtio-net-pci,id=virtio,disable-legacy=on"; do
+		id=${card#*id=} id=${id%%,*}
+		machine+=(-netdev "hubport,id=n$id,hubid=0" -device "$card,netdev=n$id,romfile=")
+	done
+	machine+=("${monitor[@]}")
+	args="tsc=reliable vfio.enable_unsafe_noiommu_mode=1" ;;
+esac
 if [ "$what" = bench ]; then
 	cpus="tcg -cpu max"
 	machine+=(-smp 1 -icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01,clock=vm")
@@ -275,6 +289,10 @@ short() {
 
 mkfifo "$sock/nothing"
 sed -n '/^[^#]/p' "$TOP/tests/known.reports" >"$sock/known"
+if [ -n "${EXTRA:-}" ]; then
+	cat "$initramfs" "$EXTRA" >"$sock/extra"
+	initramfs=$sock/extra
+fi
 finished() { tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done'; }
 for try in 1 2 3; do
 	rm -f "$sock/silent"

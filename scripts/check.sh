@@ -34,7 +34,7 @@ on_source=(tree view checkpatch order maintainers shellcheck
 	   kernel-doc htmldocs doc-refs get_abi
 	   check-uapi header
 	   kselftest)
-in_guests=(run compat bench demo rt kcsan previous
+in_guests=(run compat bench demo dpdk rt kcsan previous
 	   arm64-64k debug coverage
 	   races fuzz soak mutants)
 all=("${on_source[@]}" "${in_guests[@]}")

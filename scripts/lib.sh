@@ -202,27 +202,39 @@ foreign() {	# PACKAGE ARCH
 	)
 }
 
-# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from newer suites of the archive
-# and with the libraries that they need, for what this machine's release has too
-# old. Nothing is installed.
-borrow() {	# PACKAGE PROGRAM...
-	local root=$CACHE/tools/$1 bin=$CACHE/tools/bin apt=$CACHE/apt/newer arch
-	[ ! -x "$bin/$2" ] || return 0
+# Unpack PACKAGEs of SUITES, with all that they need, to ROOT. Nothing is installed.
+unpack() {	# ROOT 'SUITE...' PACKAGE...
+	local root=$1 apt=$CACHE/apt/${2// /-} deb
+	local -a suites
+	read -ra suites <<<"$2"
+	shift 2
 	(
 		apt_lock
-		apt_private newer no_sources "$(archive)" forky sid
+		apt_private "${apt##*/}" no_sources "$(archive)" "${suites[@]}"
 		: >"$apt/status"
 		echo "Dir::State::Status \"$apt/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
 		apt_update
-		rm -rf "$root" "$apt/cache/archives"
-		mkdir -p "$root" "$bin" "$apt/cache/archives/partial"
-		apt-get install -y --download-only --no-install-recommends "$1" \
+		rm -rf "$root" "$root.tmp" "$apt/cache/archives"
+		mkdir -p "$root.tmp" "$apt/cache/archives/partial"
+		apt-get install -y --download-only --no-install-recommends "$@" \
 			>"$CACHE/apt/download.log" 2>&1 ||
-			die "cannot download $1: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
+			die "cannot download $*: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
 		for deb in "$apt"/cache/archives/*.deb; do
-			dpkg-deb -x "$deb" "$root"
+			dpkg-deb -x "$deb" "$root.tmp"
 		done
+		rm -rf "$apt/cache/archives"
+		mv "$root.tmp" "$root"
 	)
+}
+
+# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from newer suites of the archive
+# and with the libraries that they need, for what this machine's release has too
+# old.
+borrow() {	# PACKAGE PROGRAM...
+	local root=$CACHE/tools/$1 bin=$CACHE/tools/bin arch
+	[ ! -x "$bin/$2" ] || return 0
+	unpack "$root" "forky sid" "$1"
+	mkdir -p "$bin"
 	arch=$(gcc -print-multiarch)
 	for program in "${@:2}"; do
 		cat >"$bin/$program" <<-EOF

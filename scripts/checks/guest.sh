@@ -68,3 +68,9 @@ check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, mapping, core.
 check_mutants() { MUTANTS="0 11 38 89" "$TOP/scripts/long.sh" mutants; }
+
+# DPDK of one release, on few cards.
+check_dpdk() {
+	LOGS=$TOP/out/dpdk "$TOP/scripts/dpdk.sh" short
+	sed -n 's/^dpdk: .* \([0-9]*\) checks passed, .*/\1 0/p' "$TOP/out/dpdk/summary" >"$logs/dpdk.counts"
+}

@@ -340,6 +340,9 @@ demotest)
 		FLOOD="exec nsenter -t $space -n hping3 -q --icmp -d 1000 --faster 10.0.0.255" \
 		demo_test "$pf" "$@" || echo "not ok demo_test: exit code $?"
 	;;
+dpdk*)
+	# shellcheck disable=SC1091 # by dpdk.sh
+	. /guest.sh ;;
 bench|benchkvm)
 	for module in floor igb_uio; do
 		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko
