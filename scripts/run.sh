@@ -15,7 +15,7 @@ flock -n 9 || die "another run uses $CACHE"
 logs=${LOGS:-$TOP/out/run}
 arch=${1:-x86_64}
 boots=("${@:2}")
-[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu)
+[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu nointremap)
 
 rm -rf "$logs"
 mkdir -p "$logs"

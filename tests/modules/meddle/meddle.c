@@ -29,6 +29,13 @@ static struct kretprobe reset_probe = {
 	.handler = reset_returns,
 };
 
+static struct kretprobe flr_probe = {
+	.kp.symbol_name = "pcie_reset_flr",
+	.handler = reset_returns,
+};
+
+static struct kretprobe *probes[] = { &reset_probe, &flr_probe };
+
 static struct pci_dev *parse(const char *text, unsigned int *value)
 {
 	unsigned int domain, bus, slot, func;
@@ -94,7 +101,7 @@ module_param_cb(non_mappable_bars, &non_mappable_bars_ops, NULL, 0200);
 
 static int __init meddle_init(void)
 {
-	return register_kretprobe(&reset_probe);
+	return register_kretprobes(probes, ARRAY_SIZE(probes));
 }
 module_init(meddle_init);
 
