@@ -81,8 +81,10 @@ monitor=(
 	-device virtserialport,chardev=monitor,name=monitor
 )
 machine+=(-m 1G -smp 2 -nodefaults -display none -no-reboot)
-[ "$what" != iommu ] ||
-	machine+=(-device intel-iommu,intremap=on,caching-mode=off)
+case $what in
+iommu) machine+=(-device intel-iommu,intremap=on,caching-mode=off) ;;
+nointremap) machine+=(-device intel-iommu,intremap=off,caching-mode=off) ;;
+esac
 # Port 4 stays empty: it is the bridge to be refused.
 for port in 1 2 3 4 5; do
 	machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port")

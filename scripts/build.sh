@@ -31,7 +31,8 @@ esac
 configure() {
 	local fragments=("$TOP/scripts/config/guest.config"
 			 "$TOP/scripts/config/$ARCH.config") lost
-	[ "$flavour" = bench ] || fragments+=("$tree/tools/testing/selftests/uio/config")
+	[ "$flavour" = bench ] || fragments+=(
+		"$tree/tools/testing/selftests/uio/config" "$TOP/scripts/config/tests.config")
 	local all=("${fragments[@]}" ${flavour:+"$TOP/scripts/config/$flavour.config"})
 	[ ! -f "$build/.config" ] || ! cat "${all[@]}" | cmp -s - "$build/guest/fragments" || return 0
 	stage "configure"
@@ -68,6 +69,9 @@ programs() {
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
 	done
+	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
+		-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
+		-o "$build/guest/root/bin/more32" "$TOP/tests/guest/more.c"
 	# The demonstration has nothing but the UAPI header and libc.
 	for c in host test; do
 		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static \
@@ -136,6 +140,7 @@ initramfs() {
 		peers "$root/modules"
 		foreign_programs "$root" ping hping3
 	}
+	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/meddle
 	case $ARCH-$flavour in
 	x86_64-debug) modules "$root/modules" tests/modules/{slow,kick} ;;
 	x86_64-|x86_64-kcsan) modules "$root/modules" tests/modules/kick ;;

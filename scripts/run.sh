@@ -14,7 +14,7 @@ exclusive
 logs=${LOGS:-$TOP/out/run}
 arch=${1:-x86_64}
 boots=("${@:2}")
-[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu field onecpu kexec)
+[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu nointremap field onecpu kexec)
 
 rm -rf "$logs"
 mkdir -p "$logs"

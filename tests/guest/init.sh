@@ -29,6 +29,7 @@ none|baseline) ;;
 *)
 	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
 	insmod /modules/uio_pci_generic.ko
+	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 # Beside another CPU (by boot.sh).
@@ -65,21 +66,59 @@ device() {
 	done | sed -n "$1p"
 }
 
-# run NAME ADDRESS [VARIABLE=VALUE...]: the kernel's own runner, on one device.
-kselftest=/kselftest
-program=uio_msix_test
+# run NAME ADDRESS [VARIABLE=VALUE...]: the tests on one device, those of the series
+# by the kernel's own runner.
+bits32() { kselftest=/kselftest32 programs="uio_msix_test more32"; }
+bits64() { kselftest=/kselftest programs="uio_msix_test more"; }
+bits64
 run() {
 	name=$1 address=$2
 	shift 2
 	echo "guest: device $name $address"
 	if [ -z "$address" ]; then
 		echo "not ok: $name is not there"
-	else
-		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -t "uio:$program" |
-			tee /tmp/result
-		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
+		return
 	fi
+	locks=$(lockdep)
+	for program in $programs; do
+		case $program in
+		uio_msix_test)
+			env UIO_MSIX_DEV="$address" "$@" $kselftest/run_kselftest.sh -t "uio:$program" ;;
+		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | sed 's/^/# /' ;;
+		esac | tee /tmp/result
+		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
+	done
+	[ "$locks" = "$(lockdep)" ] || echo "not ok: lockdep is off since $name"
 }
+lockdep() { sed -n 's/^ debug_locks: *//p' /proc/lockdep_stats 2>/dev/null; }
+
+# aer PORT ERROR: the port reports it, and has recovered.
+cat >/bin/aer <<EOF
+#!/bin/sh
+dmesg -c >/dev/null
+echo "pcie_aer_inject_error \$1 \$2" >$monitor
+i=0
+until dmesg | grep -q 'device recovery successful'; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	sleep 0.1
+done
+EOF
+# pull ID PATH: the monitor pulls the device, and PATH is gone.
+cat >/bin/pull <<EOF
+#!/bin/sh
+echo "device_del \$1" >$monitor
+i=0
+while [ -e "\$2" ]; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	sleep 0.1
+done
+EOF
+chmod +x /bin/aer /bin/pull
+# Devices need not be asleep for long.
+for test in suspend hibernate; do
+	[ ! -f /sys/module/$test/parameters/pm_test_delay ] ||
+		echo 1 >/sys/module/$test/parameters/pm_test_delay
+done
 
 finish() {
 	echo "guest: done"
@@ -244,25 +283,25 @@ baseline)
 	[ ! -e "/sys/bus/pci/devices/$pulled" ] || echo "guest: not unplugged"
 	;;
 devices)
-	run igb "$pf"
+	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 	run rocker "$(device 1 1b36:0006)"
-	run nvme "$(device 1 1b36:0010)"
+	run nvme "$(device 1 1b36:0010)" UIO_MSIX_AER="aer rp2 SDN" UIO_MSIX_AER_NONFATAL="aer rp2 UNX_COMP"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf "$vf"; }
 	;;
 mutant)
 	# The quick ones first.
 	run rocker "$(device 1 1b36:0006)"
-	kselftest=/kselftest32
+	bits32
 	run rocker-32 "$(device 1 1b36:0006)"
-	kselftest=/kselftest
-	run igb "$pf"
+	bits64
+	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 	enable_vfs
 	run igb-vf "$vf"
-	program=uio_msix_fail_nth
+	programs=fail_nth
 	run rocker-faults "$(device 1 1b36:0006)"
 	;;
 faults)
-	program=uio_msix_fail_nth
+	programs=fail_nth
 	run rocker-faults "$(device 1 1b36:0006)"
 	run e1000e-faults "$(device 1 8086:10d3)"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf-faults "$vf"; }
@@ -292,16 +331,18 @@ nomsi)
 	;;
 lockdown)
 	# Nothing can be read from debugfs afterwards.
+	programs="more"
 	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
 	;;
 compat)
-	kselftest=/kselftest32
+	bits32
 	run igb-32 "$pf"
 	run rocker-32 "$(device 1 1b36:0006)"
 	run nvme-32 "$(device 1 1b36:0010)"
 	;;
 unplug)
-	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="echo device_del pulled >$monitor"
+	programs=uio_msix_test
+	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="pull pulled /sys/bus/pci/devices/$pulled"
 	;;
 racespf|racesrocker)
 	[ "$what" = racespf ] && dev=$pf || dev=$(device 1 1b36:0006)
@@ -393,6 +434,14 @@ iommu)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo identity >/sys/bus/pci/devices/"$pf"/iommu_group/type || echo "not ok: identity"
 	run igb-identity "$pf"
+	;;
+nointremap)
+	# The device can raise any vector; its DMA goes nowhere.
+	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
+	DMA*) ;;
+	*) echo "not ok: no IOMMU translates for $pf" ;;
+	esac
+	run igb-nointremap "$pf"
 	;;
 esac
 leaks
