@@ -36,11 +36,20 @@ printf '%s\n' "${boots[@]}" |
 # which is a failure where all devices are there.
 stage "results ($(git -C "$tree" log -1 --format=%s base), log: $logs)"
 cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
-	/^guest: device / { name = $3; order[++devices] = name }
+	# A program that ended before its tests did.
+	function ended() {
+		if (seen < planned) {
+			print name ": FAILED after " seen " of " planned " tests"
+			fail[name]++; fails++
+		}
+		seen = planned = 0
+	}
+	/^guest: device / { ended(); name = $3; order[++devices] = name }
+	/^# 1\.\.[0-9]+/ { ended(); planned = substr($2, 4) + 0 }
 	/^not ok: / { print; broken++ }
-	# The program ended before its tests did.
 	/^not ok [0-9]+ selftests/ && !fail[name] { print name ": FAILED " $0; fail[name]++; fails++ }
 	/^# (not )?ok [0-9]+ / {
+		seen++
 		test = $0
 		sub(/^# (not )?ok [0-9]+ /, "", test)
 		sub(/ # SKIP.*/, "", test)
@@ -50,6 +59,7 @@ cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
 		else { pass[name]++; passes++; ran[test] }
 	}
 	END {
+		ended()
 		for (test in tests) if (!(test in ran)) {
 			print "NOT RUN on any device: " test
 			broken += all
