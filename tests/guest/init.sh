@@ -36,6 +36,24 @@ esac
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
 # The QEMU monitor is at the other end of a virtio port.
+cat >/bin/monitor <<EOF
+#!/bin/sh
+# monitor COMMAND: a port that was asleep is not heard until it is probed again.
+cd /sys/bus/virtio/drivers/virtio_console || exit 1
+for dev in virtio*; do
+	echo "\$dev" >unbind
+	echo "\$dev" >bind
+done
+i=0
+until grep -qsx monitor /sys/class/virtio-ports/*/name; do
+	[ \$((i += 1)) -lt 100 ] || exit 1
+	sleep 0.1
+done
+port=\$(grep -lx monitor /sys/class/virtio-ports/*/name)
+port=\${port%/name}
+echo "\$1" >/dev/"\${port##*/}"
+EOF
+chmod +x /bin/monitor
 for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
 		monitor=/dev/$(basename "$(dirname "$name")")
@@ -84,7 +102,7 @@ lockdep() { sed -n 's/^ debug_locks: *//p' /proc/lockdep_stats 2>/dev/null; }
 cat >/bin/aer <<EOF
 #!/bin/sh
 dmesg -c >/dev/null
-echo "pcie_aer_inject_error \$1 \$2" >$monitor
+monitor "pcie_aer_inject_error \$1 \$2" || exit 1
 i=0
 until dmesg | grep -q 'device recovery successful'; do
 	[ \$((i += 1)) -lt 300 ] || exit 1
@@ -94,7 +112,7 @@ EOF
 # pull ID PATH: the monitor pulls the device, and PATH is gone.
 cat >/bin/pull <<EOF
 #!/bin/sh
-echo "device_del \$1" >$monitor
+monitor "device_del \$1" || exit 1
 i=0
 while [ -e "\$2" ]; do
 	[ \$((i += 1)) -lt 300 ] || exit 1
