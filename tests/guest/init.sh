@@ -74,8 +74,8 @@ device() {
 
 # run NAME ADDRESS [VARIABLE=VALUE...]: the tests on one device, those of the series
 # by the kernel's own runner.
-bits32() { kselftest=/kselftest32 programs="uio_msix_test more32"; }
-bits64() { kselftest=/kselftest programs="uio_msix_test more"; }
+bits32() { kselftest=/kselftest32 programs="uio_msix_test extra32"; }
+bits64() { kselftest=/kselftest programs="uio_msix_test extra"; }
 bits64
 run() {
 	name=$1 address=$2
@@ -308,7 +308,7 @@ nomsi)
 	;;
 lockdown)
 	# Nothing can be read from debugfs afterwards.
-	programs="more"
+	programs=extra
 	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
 	;;
 compat)
