@@ -263,6 +263,9 @@ TEST_F(extra, detach_and_reattach)
 	if (self->dev.kind)
 		uio_msix_fire(&self->dev, 0);
 	EXPECT_EQ(0, events(other, QUIET_MS));
+	/* Where it is pending. */
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, other));
+	events(other, QUIET_MS);
 }
 
 TEST_F(extra, mapping_keeps_it_open)
@@ -1085,7 +1088,7 @@ TEST_F(extra, no_pad_is_left_behind)
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	f = fopen("/proc/iomem", "re");
 	while (f && fgets(line, sizeof(line), f))
-		EXPECT_EQ(NULL, strstr(line, "uio_msix"));
+		EXPECT_FALSE(!!strstr(line, "uio_msix"));
 	fclose(f);
 }
 
