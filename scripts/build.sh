@@ -71,7 +71,7 @@ programs() {
 	done
 	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
 		-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
-		-o "$build/guest/root/bin/more32" "$TOP/tests/guest/more.c"
+		-o "$build/guest/root/bin/extra32" "$TOP/tests/guest/extra.c"
 	# The demonstration has nothing but the UAPI header and libc.
 	for c in host test; do
 		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static \

@@ -6,6 +6,10 @@
  * and the next try succeeds. For UIO_MSIX_DEV, as uio_msix_test; run kmemleak
  * afterwards.
  */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
 #include "kselftest_harness.h"
 #include "guest.h"
 
@@ -220,6 +224,68 @@ TEST_F(fail_nth, bind)
 	fail_each(_metadata, self, do_bind, is_unbound, undo_bind, bind_errors);
 	EXPECT_LT(10U, self->failed);
 	put(pci(bdf, "driver_override"), "\n");
+}
+
+/*
+ * Somebody opens a node of his own while the bind fails, preempting it all the
+ * time: a file that he got of a device that was taken back is dead.
+ */
+static struct opener {
+	const char *node;
+	bool stop;
+	unsigned int opened, alive;
+} opener;
+
+static void *open_all_the_time(void *arg)
+{
+	struct opener *o = arg;
+	struct uio_msix_info info;
+	struct pollfd pfd = { .events = POLLIN };
+
+	while (!__atomic_load_n(&o->stop, __ATOMIC_ACQUIRE)) {
+		usleep(50);
+		pfd.fd = open(o->node, O_RDWR | O_CLOEXEC);
+		if (pfd.fd < 0)
+			continue;
+		o->opened++;
+		/* Until it was bound after all and is unbound, or was not bound. */
+		if (poll(&pfd, 1, EVENT_MS) != 1 || !(pfd.revents & POLLERR) ||
+		    !ioctl(pfd.fd, UIO_MSIX_GET_INFO, &info) || errno != ENODEV)
+			o->alive++;
+		close(pfd.fd);
+	}
+	return NULL;
+}
+
+TEST_F(fail_nth, bind_with_an_opener)
+{
+	struct sched_param rt = { .sched_priority = 1 };
+	char node[] = "/tmp/uio_static";
+	struct stat st;
+	cpu_set_t cpu;
+	pthread_t thread;
+
+	ASSERT_EQ(0, stat(self->dev.path, &st));
+	ASSERT_EQ(0, mknod(node, S_IFCHR | 0600, st.st_rdev));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	opener.node = node;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, open_all_the_time, &opener));
+	ASSERT_EQ(0, pthread_setschedparam(thread, SCHED_FIFO, &rt));
+
+	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "uio_msix"));
+	fail_each(_metadata, self, do_bind, is_unbound, undo_bind, bind_errors);
+	__atomic_store_n(&opener.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	put(pci(bdf, "driver_override"), "\n");
+	unlink(node);
+	TH_LOG("%u opened", opener.opened);
+	EXPECT_LT(0U, opener.opened);
+	EXPECT_EQ(0U, opener.alive);
 }
 
 static int do_open(struct _test_data_fail_nth *self)

@@ -48,6 +48,24 @@ wait_for() {
 }
 
 # The QEMU monitor is at the other end of a virtio port.
+cat >/bin/monitor <<EOF
+#!/bin/sh
+# monitor COMMAND: a port that was asleep is not heard until it is probed again.
+cd /sys/bus/virtio/drivers/virtio_console || exit 1
+for dev in virtio*; do
+	echo "\$dev" >unbind
+	echo "\$dev" >bind
+done
+i=0
+until grep -qsx monitor /sys/class/virtio-ports/*/name; do
+	[ \$((i += 1)) -lt 100 ] || exit 1
+	sleep 0.1
+done
+port=\$(grep -lx monitor /sys/class/virtio-ports/*/name)
+port=\${port%/name}
+echo "\$1" >/dev/"\${port##*/}"
+EOF
+chmod +x /bin/monitor
 for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
 		monitor=/dev/$(basename "$(dirname "$name")")
@@ -68,8 +86,8 @@ device() {
 
 # run NAME ADDRESS [VARIABLE=VALUE...]: the tests on one device, those of the series
 # by the kernel's own runner.
-bits32() { kselftest=/kselftest32 programs="uio_msix_test more32"; }
-bits64() { kselftest=/kselftest programs="uio_msix_test more"; }
+bits32() { kselftest=/kselftest32 programs="uio_msix_test extra32"; }
+bits64() { kselftest=/kselftest programs="uio_msix_test extra"; }
 bits64
 run() {
 	name=$1 address=$2
@@ -96,7 +114,7 @@ lockdep() { sed -n 's/^ debug_locks: *//p' /proc/lockdep_stats 2>/dev/null; }
 cat >/bin/aer <<EOF
 #!/bin/sh
 dmesg -c >/dev/null
-echo "pcie_aer_inject_error \$1 \$2" >$monitor
+monitor "pcie_aer_inject_error \$1 \$2" || exit 1
 i=0
 until dmesg | grep -q 'device recovery successful'; do
 	[ \$((i += 1)) -lt 300 ] || exit 1
@@ -106,7 +124,7 @@ EOF
 # pull ID PATH: the monitor pulls the device, and PATH is gone.
 cat >/bin/pull <<EOF
 #!/bin/sh
-echo "device_del \$1" >$monitor
+monitor "device_del \$1" || exit 1
 i=0
 while [ -e "\$2" ]; do
 	[ \$((i += 1)) -lt 300 ] || exit 1
@@ -331,7 +349,7 @@ nomsi)
 	;;
 lockdown)
 	# Nothing can be read from debugfs afterwards.
-	programs="more"
+	programs=extra
 	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
 	;;
 compat)
