@@ -132,7 +132,9 @@ static int uevents(int nl, const char *action, const char *node)
 	snprintf(devname, sizeof(devname), "DEVNAME=%s", strrchr(node, '/') + 1);
 	while ((len = recv(nl, buf, sizeof(buf) - 1, MSG_DONTWAIT)) > 0) {
 		buf[len] = 0;
-		uio = that = named = false;
+		uio = false;
+		that = false;
+		named = false;
 		for (p = buf; p < buf + len; p += strlen(p) + 1) {
 			uio |= !strcmp(p, "SUBSYSTEM=uio");
 			that |= !strncmp(p, "ACTION=", 7) &&
@@ -643,7 +645,7 @@ TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
 	unsigned long *copies = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	char *buffer = malloc(self->size);
-	int ms, fds[2];
+	int i, ms, fds[2];
 	pid_t pids[2];
 
 	pids[0] = child();
@@ -667,10 +669,12 @@ TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
 		CHECK(errno == EFAULT);
 		_exit(0);
 	}
-	for (ms = 0; __atomic_load_n(copies, __ATOMIC_RELAXED) < 2 ||
-		     __atomic_load_n(copies + 1, __ATOMIC_RELAXED) < 2; ms++) {
-		ASSERT_GT(WAIT_MS, ms);
-		usleep(1000);
+	for (i = 0; i < 2; i++) {
+		for (ms = 0; __atomic_load_n(copies + i,
+					     __ATOMIC_RELAXED) < 2; ms++) {
+			ASSERT_GT(WAIT_MS, ms);
+			usleep(1000);
+		}
 	}
 	ASSERT_EQ(0, monitor("FIELD_PULL"));
 	EXPECT_EQ(SIGBUS, exit_code(pids[0]));
@@ -768,7 +772,7 @@ FIXTURE_TEARDOWN(port)
 /* Read the drive beside ours: what its first sector begins with, or -errno. */
 static int64_t read_drive(void)
 {
-	static char buf[4096] __attribute__((aligned(4096)));
+	static _Alignas(4096) char buf[4096];
 	int64_t ret = -ENODEV;
 	glob_t found;
 	int fd;
