@@ -129,6 +129,10 @@ TEST_F_TIMEOUT(doorbell, replaced, 600)
 			got = events(fds[0], 0) + events(fds[1], ms > 0);
 		}
 		ASSERT_EQ(1, got);
+		/* The next is the new one's. */
+		ring(self, ECHO, 5);
+		ASSERT_EQ(1, events(fds[(round + 1) % 2], EVENT_MS));
+		ASSERT_EQ(0, events(fds[round % 2], 0));
 	}
 }
 

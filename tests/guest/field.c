@@ -25,6 +25,7 @@
 
 #define TIMEOUT		900
 #define WAIT_MS		120000	/* pciehp blinks for 5 s; hosts are slow */
+#define CHILD_S		600
 #define NOBODY		65534
 #define CONFIG_ID	0
 
@@ -54,8 +55,10 @@ static pid_t child(void)
 
 	fflush(stdout);
 	pid = fork();
-	if (!pid)
+	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(CHILD_S);
+	}
 	return pid;
 }
 
@@ -129,7 +132,9 @@ static int uevents(int nl, const char *action, const char *node)
 	snprintf(devname, sizeof(devname), "DEVNAME=%s", strrchr(node, '/') + 1);
 	while ((len = recv(nl, buf, sizeof(buf) - 1, MSG_DONTWAIT)) > 0) {
 		buf[len] = 0;
-		uio = that = named = false;
+		uio = false;
+		that = false;
+		named = false;
 		for (p = buf; p < buf + len; p += strlen(p) + 1) {
 			uio |= !strcmp(p, "SUBSYSTEM=uio");
 			that |= !strncmp(p, "ACTION=", 7) &&
@@ -181,19 +186,30 @@ TEST_F_TIMEOUT(field, readers_of_sriov_numvfs, TIMEOUT)
 {
 	unsigned long *reads = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int round, i, tries, ret, refused = 0;
-	unsigned long before;
+	int round, i, ms, tries, ret, refused = 0;
 	pid_t pids[2];
 	char word[64];
 
 	for (i = 0; i < 2; i++) {
 		pids[i] = child();
-		for (; !pids[i];)
+		if (pids[i])
+			continue;
+		uio_msix_close(&self->dev);
+		for (;;)
 			if (*get(pci(bdf, "sriov_numvfs"), word))
-				__atomic_fetch_add(reads, 1, __ATOMIC_RELAXED);
+				__atomic_fetch_add(reads + i, 1,
+						   __ATOMIC_RELAXED);
 	}
 	for (round = 0; round < 10; round++) {
-		before = __atomic_load_n(reads, __ATOMIC_RELAXED);
+		/* Both are at it, and have closed what they inherited. */
+		for (i = 0; i < 2; i++) {
+			__atomic_store_n(reads + i, 0, __ATOMIC_RELAXED);
+			for (ms = 0; !__atomic_load_n(reads + i,
+						      __ATOMIC_RELAXED); ms++) {
+				ASSERT_GT(WAIT_MS, ms);
+				usleep(1000);
+			}
+		}
 		for (i = 0; i < 10; i++) {
 			uio_msix_close(&self->dev);
 			/* Who is unlucky with the lock may ask again. */
@@ -207,7 +223,6 @@ TEST_F_TIMEOUT(field, readers_of_sriov_numvfs, TIMEOUT)
 		}
 		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
-		ASSERT_LT(before, __atomic_load_n(reads, __ATOMIC_RELAXED));
 
 		ASSERT_EQ(0, put(pci(bdf, "remove"), "1"));
 		ASSERT_FALSE(pci_has(bdf, "vendor"));
@@ -221,7 +236,7 @@ TEST_F_TIMEOUT(field, readers_of_sriov_numvfs, TIMEOUT)
 		kill(pids[i], SIGKILL);
 		exit_code(pids[i]);
 	}
-	TH_LOG("%lu reads, %d of 100 opens asked again", *reads, refused);
+	TH_LOG("%d of 100 opens had to ask again", refused);
 }
 
 /* What udev needs for its rules; once each, whether it is open or not. */
@@ -630,7 +645,7 @@ TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
 	unsigned long *copies = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	char *buffer = malloc(self->size);
-	int ms, fds[2];
+	int i, ms, fds[2];
 	pid_t pids[2];
 
 	pids[0] = child();
@@ -654,10 +669,12 @@ TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
 		CHECK(errno == EFAULT);
 		_exit(0);
 	}
-	for (ms = 0; __atomic_load_n(copies, __ATOMIC_RELAXED) < 2 ||
-		     __atomic_load_n(copies + 1, __ATOMIC_RELAXED) < 2; ms++) {
-		ASSERT_GT(WAIT_MS, ms);
-		usleep(1000);
+	for (i = 0; i < 2; i++) {
+		for (ms = 0; __atomic_load_n(copies + i,
+					     __ATOMIC_RELAXED) < 2; ms++) {
+			ASSERT_GT(WAIT_MS, ms);
+			usleep(1000);
+		}
 	}
 	ASSERT_EQ(0, monitor("FIELD_PULL"));
 	EXPECT_EQ(SIGBUS, exit_code(pids[0]));
@@ -755,7 +772,7 @@ FIXTURE_TEARDOWN(port)
 /* Read the drive beside ours: what its first sector begins with, or -errno. */
 static int64_t read_drive(void)
 {
-	static char buf[4096] __attribute__((aligned(4096)));
+	static _Alignas(4096) char buf[4096];
 	int64_t ret = -ENODEV;
 	glob_t found;
 	int fd;

@@ -38,7 +38,8 @@ static int count_reads(void)
 	int i, count = 0;
 
 	for (i = NVME_PAGES - READS; i < NVME_PAGES; i++)
-		count += *(volatile uint64_t *)(nvme.pool + i * NVME_PAGE) != ~0ull;
+		count += __atomic_load_n((uint64_t *)(nvme.pool + i * NVME_PAGE),
+					 __ATOMIC_ACQUIRE) != ~0ull;
 	return count;
 }
 

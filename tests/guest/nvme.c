@@ -117,6 +117,11 @@ TEST_F_TIMEOUT(nvme, replaced_while_reading, 600)
 		}
 		ASSERT_EQ(1, got);
 		ASSERT_EQ(0, nvme_reap(&self->nvme, 1));
+		/* The next is the new one's. */
+		nvme_read(&self->nvme, 1, round % SECTORS, self->phys);
+		ASSERT_EQ(1, events(fds[(round + 1) % 2], EVENT_MS));
+		ASSERT_EQ(0, nvme_reap(&self->nvme, 1));
+		ASSERT_EQ(0, events(fds[round % 2], 0));
 	}
 }
 
