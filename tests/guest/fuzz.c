@@ -66,7 +66,8 @@ static unsigned long page;
 /* The model. */
 static struct uio_msix dev;
 static int ufd[4];		/* the uio file, ufd[0] all the time */
-static bool gone, rebound;
+static bool dead;		/* the file */
+static bool gone, rebound;	/* the device */
 
 enum { NONE = -1, CLOSED = -2 };	/* no eventfd, one that nobody has */
 
@@ -269,7 +270,7 @@ static void deliver(struct vector *v)
 /* Whether it can be fired, with what follows known. */
 static bool can_fire(struct vector *v)
 {
-	return !gone && v->efd != CLOSED && (dev.kind || v->efd != NONE);
+	return !dead && v->efd != CLOSED && (dev.kind || v->efd != NONE);
 }
 
 static void fire(struct vector *v)
@@ -291,7 +292,7 @@ static void verify(struct vector *v)
 {
 	if (can_fire(v) && v->efd != NONE)
 		fire(v);
-	if (!gone && v->efd == NONE)
+	if (!dead && v->efd == NONE)
 		check(set_mask(&dev, v - vec, 0) == -EINVAL,
 		      "no eventfd, but can be masked");
 	all_quiet();
@@ -448,7 +449,7 @@ static char *pointer_to_bar(void)
 static void ioctl_on_bar(unsigned int cmd, char *p)
 {
 	/* Not for what is there to change anything, whatever it is. */
-	if (gone || (cmd == UIO_MSIX_SET_MASK && vec[0].masked))
+	if (dead || (cmd == UIO_MSIX_SET_MASK && vec[0].masked))
 		return;
 	CALL(cmd == UIO_MSIX_GET_INFO ? OK : cmd == UIO_MSIX_SET_MASK ?
 	     OK | INVAL : INVAL | E(EBADF), ufd[0], cmd, (long)p);
@@ -488,7 +489,8 @@ static void ioctl_known(unsigned int cmd, uint32_t word[4], uint32_t index)
 		set = INVAL;
 	if (cmd == UIO_MSIX_GET_INFO ? writable < 16 : readable < 16)
 		set = E(EFAULT);
-	if (gone)
+	/* A bad pointer is noticed before the driver is asked. */
+	if (gone || (dead && (set != E(EFAULT) || cmd == UIO_MSIX_GET_INFO)))
 		set = E(ENODEV);
 	ret = CALL(set, PICK(ufd), cmd, (long)p, word[0] | (long)word[1] << 32,
 		   word[2] | (long)word[3] << 32);
@@ -561,7 +563,11 @@ static void op_ioctl(void)
 		cmd ^= 0x80;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && readable < size)
 		set |= E(EFAULT);
-	CALL(gone ? E(ENODEV) : set, PICK(ufd), cmd, (long)p);
+	if (gone)
+		set = E(ENODEV);
+	else if (dead && size <= 128)
+		set = E(ENODEV) | (set & E(EFAULT));
+	CALL(set, PICK(ufd), cmd, (long)p);
 }
 
 /* Mappings */
@@ -621,9 +627,9 @@ static void touch(char *p, const struct page *expected)
 	if (expected->map == NONE || !expected->prot) {
 		check(sig == SIGSEGV, "can be read, but must not");
 	} else if (expected->prot == PROT_EXEC) {
-		check(gone || sig != SIGBUS, "SIGBUS");
-	} else if (gone) {
-		check(sig == SIGBUS, "no SIGBUS, but the device is gone");
+		check(dead || sig != SIGBUS, "SIGBUS");
+	} else if (dead) {
+		check(sig == SIGBUS, "no SIGBUS, but the file is dead");
 	} else {
 		check(!sig, "cannot be read");
 		peek(REFS + ((long)expected->map << 32) +
@@ -695,6 +701,8 @@ static void op_mmap(void)
 	if (!len || n > map_pages(map) || gone || type == MAP_PRIVATE ||
 	    !type || type == 4 || (flags & (MAP_HUGETLB | MAP_GROWSDOWN)))
 		set |= INVAL;
+	if (dead && !gone)
+		set |= E(ENODEV);
 	if (len >= 1ul << 31)
 		set |= INVAL | E(ENOMEM) | E(EOVERFLOW);
 	if (type == MAP_SHARED_VALIDATE &&
@@ -944,7 +952,7 @@ static void op_read(void)
 	size_t size = one_in(2) ? 4 : PICK(sizes), readable, writable;
 	char *p = pointer(&readable, &writable);
 
-	CALL((size != 4 ? INVAL : gone ? E(EIO) : E(EAGAIN)) |
+	CALL((size != 4 ? INVAL : dead ? E(EIO) : E(EAGAIN)) |
 	     (writable ? 0 : E(EFAULT)), PICK(ufd), (long)p, size);
 }
 
@@ -955,7 +963,8 @@ static void op_write(void)
 	char *p = pointer(&readable, &writable);
 
 	CALL((size != 4 ? INVAL | (readable ? 0 : E(EFAULT)) : readable < 4 ?
-	      E(EFAULT) : gone ? INVAL : E(ENOSYS)), PICK(ufd), (long)p, size);
+	      E(EFAULT) : gone ? INVAL : dead ? E(EIO) : E(ENOSYS)),
+	     PICK(ufd), (long)p, size);
 }
 
 static void op_poll(void)
@@ -963,7 +972,7 @@ static void op_poll(void)
 	struct pollfd pfd = { .fd = PICK(ufd), .events = rnd(0x400) };
 
 	CALL(OK, (long)&pfd, 1, 0);
-	check(pfd.revents == (gone ? POLLERR : 0), "wrong revents");
+	check(pfd.revents == (dead ? POLLERR : 0), "wrong revents");
 }
 
 static void op_epoll(void)
@@ -974,7 +983,7 @@ static void op_epoll(void)
 	CALL(OK | E(EEXIST) | E(ENOENT), epfd, 1 + rnd(3), PICK(ufd),
 	     (long)&event);
 	n = epoll_wait(epfd, &event, 1, 0);
-	check(gone || n == 0, "epoll reports something");
+	check(dead || n == 0, "epoll reports something");
 }
 
 static void op_fcntl(void)
@@ -1077,13 +1086,13 @@ static void op_fork(void)
 	if (!pid)
 		_exit(ioctl(ufd[0], UIO_MSIX_GET_INFO, &info) ? errno : 0);
 	waitpid(pid, &status, 0);
-	expect(gone ? E(ENODEV) : OK, -WEXITSTATUS(status));
+	expect(dead ? E(ENODEV) : OK, -WEXITSTATUS(status));
 }
 
 static void begin(void);
 static void end(void);
 
-/* A mapping holds it as long as there is one. */
+/* A mapping holds it as long as there is one, dead or not. */
 static void op_reopen(void)
 {
 	size_t i;
@@ -1105,10 +1114,16 @@ static void op_reopen(void)
 	expect(OK, 0);
 }
 
+/* Once its session has ended. */
+static void op_revive(void)
+{
+	if (dead)
+		op_reopen();
+}
+
 static void op_reset(void)
 {
 	int ret;
-	uint32_t v;
 
 	if (gone || !pci_has(bdf, "reset_method"))
 		return;
@@ -1116,11 +1131,8 @@ static void op_reset(void)
 	put(pci(bdf, "reset_method"), "default");
 	ret = put(pci(bdf, "reset"), "1");
 	put(pci(bdf, "reset_method"), "\n");
-	uio_msix_init(&dev);
-	for (v = 0; v < dev.num_vectors; v++)
-		if (vec[v].pending)
-			vec[v].pending = 2;
-	expect(OK | E(ENOTTY), ret);
+	expect(OK, ret);
+	dead = true;
 }
 
 static void op_unbind(void)
@@ -1130,6 +1142,7 @@ static void op_unbind(void)
 	NOTE(0);
 	expect(OK, pci_bind(bdf, ""));
 	gone = true;
+	dead = true;
 }
 
 static void op_bind(void)
@@ -1168,7 +1181,8 @@ static const struct op ops[] = {
 	{ "open", 100, SYS_openat, op_open },
 	{ "fork", 10, 0, op_fork },
 	{ "close, open", 3, 0, op_reopen },
-	{ "reset", 1, 0, op_reset },
+	{ "close, open anew", 100, 0, op_revive },
+	{ "reset", 3, 0, op_reset },
 	{ "unbind", 1, 0, op_unbind },
 	{ "bind", 200, 0, op_bind },
 };
@@ -1180,6 +1194,7 @@ static void begin(void)
 
 	if (!rebound && gone)
 		pci_bind(bdf, "uio_msix");
+	dead = false;
 	gone = false;
 	rebound = false;
 	if (uio_msix_find(&dev, bdf))
@@ -1236,7 +1251,7 @@ static void verify_all(void)
 	for (i = 0; i < PAGES; i++)
 		if (arena[i].map != NONE || i % 16 == 0)
 			touch(ARENA + i * page, &arena[i]);
-	for (v = 0; v < dev.num_vectors && !gone; v++) {
+	for (v = 0; v < dev.num_vectors && !dead; v++) {
 		NOTE(v, vec[v].efd, vec[v].masked, vec[v].pending);
 		if (vec[v].efd == NONE && (!dev.kind || (v > 9 && !vec[v].pending)))
 			continue;

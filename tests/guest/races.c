@@ -51,7 +51,7 @@ static struct shared {
 	unsigned long interrupts;
 	unsigned long unbind_ms;	/* the slowest */
 	unsigned long open_us;	/* the last */
-	bool going;		/* the device is being taken away */
+	bool going;		/* the device is being taken away, or reset */
 	bool gone;		/* it was */
 	int ready;		/* what a child says to its parent */
 	bool failed;
@@ -218,12 +218,12 @@ static void on_sigbus(int sig)
 	_exit(sig);
 }
 
-/* From the beginning of unbind the device may be gone, after its end it is. */
+/* From the beginning of unbind or reset the file may be dead, after it it is. */
 static bool in_time(bool there, bool late, const char *what)
 {
 	if (there)
-		return expect(!late, "%s works after unbind", what);
-	return expect(READ(sh->going), "%s: gone before unbind", what);
+		return expect(!late, "%s works after the end", what);
+	return expect(READ(sh->going), "%s: gone before the end", what);
 }
 
 /* Read @p, or else fire @vector: whether there was no SIGBUS. */
@@ -297,8 +297,8 @@ static bool take_away(const char *file, const char *text)
 	ms = now() - start;
 	if (ms > sh->unbind_ms)
 		sh->unbind_ms = ms;
-	return zero(ret, "unbind") &&
-	       expect(ms <= UNBIND_MS, "unbind took %d ms", (int)ms);
+	return zero(ret, "taking it away") &&
+	       expect(ms <= UNBIND_MS, "taking it away took %d ms", (int)ms);
 }
 
 static bool unbind(void)
@@ -528,6 +528,7 @@ static void *opener(void *arg)
 			       "use: %s", strerror(-ret));
 			break;
 		case EBUSY:
+		case EAGAIN:	/* unbind or a reset has it locked */
 			ADD(busy, 1);
 			break;
 		case ENOENT:
@@ -703,29 +704,6 @@ static void *ioctls(void *first)
 	got(fd, 0);
 	close(fd);
 	return NULL;
-}
-
-static void reset(void)
-{
-	int count;
-
-	if (!begin())
-		return;
-	if (dev.num_vectors > 1) {
-		spawn(storm, 1);
-		spawn(ioctls, 1);
-	}
-	while (next_round()) {
-		zero(put(reset_now, "1"), "reset");
-		uio_msix_init(&dev);
-		got(efd, 0);
-		fire(0);
-		count = got(efd, EVENT_MS);
-		expect(count == 1, "%d events after reset", count);
-		expect(pci_master(bdf), "no bus master after reset");
-	}
-	join();
-	note(", %lu ioctls", changes);
 }
 
 static const char * const phases[] = {
@@ -1063,6 +1041,53 @@ static void mmap_fault(void)
 	note(", %lu mappings", changes);
 }
 
+/* A session ends with a reset, and the file stays dead until it is closed. */
+static void reset(void)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	uint32_t count;
+	void *p;
+	int ret;
+
+	while (next_round() && begin()) {
+		p = dev.num_maps ? uio_msix_map(&dev, 0) : NULL;
+		against(p && sh->round % 2 ? mapper : ioctls,
+			sh->round % 2 ? p : NULL, reset_now, "1");
+		pfd.fd = dev.fd;
+		expect(poll(&pfd, 1, 0) == 1 && pfd.revents == POLLERR,
+		       "poll says 0x%x after a reset", pfd.revents);
+		ret = read(dev.fd, &count, sizeof(count));
+		expect(ret == -1 && errno == EIO, "read after a reset");
+		expect(!pci_master(bdf), "bus master after a reset");
+		count = got(efd, QUIET_MS);
+		expect(!count, "%u events after a reset", count);
+		if (p) {
+			expect(!touch(p), "mapping after a reset");
+			uio_msix_close(&dev);
+		}
+		/* By its fd or its mapping. */
+		ret = try_open(&dev);
+		expect(ret == -EBUSY, "open of a dead file: %s",
+		       strerror(-ret));
+		if (p)
+			munmap(p, dev.maps[0].size);
+		alive();
+	}
+	note(", %lu calls", changes);
+}
+
+/* Resets, and somebody who opens in between. */
+static void reset_open(void)
+{
+	spawn(opener, 0);
+	while (next_round()) {
+		zero(put(reset_now, "1"), "reset");
+		nap(2 * READ(sh->open_us));
+	}
+	join();
+	open_close_note();
+}
+
 static void arg_in_bar(void)
 {
 	size_t offset;
@@ -1138,6 +1163,7 @@ static const struct race {
 	{ "mmap", mmap_fault, no_map },
 	{ "remove", remove_rescan, no_rescan },
 	{ "reset", reset, no_reset },
+	{ "reset_open", reset_open, no_reset },
 	{ "two_binders", two_binders, NULL },
 	{ "unload", unload, no_module },
 	{ "sigkill", sigkill, NULL },
@@ -1269,7 +1295,7 @@ static bool run(const struct race *race, int rounds)
 	printf("ok %s: %d rounds, %d interrupts%s", race->name, sh->round,
 	       (int)sh->interrupts, sh->note);
 	if (sh->unbind_ms)
-		printf(", unbind in %d ms", (int)sh->unbind_ms);
+		printf(", taken away in %d ms", (int)sh->unbind_ms);
 	printf(", %.1f s\n", (now() - start) / 1000.0);
 	return true;
 }
