@@ -14,20 +14,22 @@ help:
 	@echo 'make mutants   break the driver on purpose: is it noticed?'
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
+	@echo 'make dpdk      unmodified DPDK on it, by a library that speaks VFIO'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
 	@echo 'make clean     remove what was generated here (out/)'
 	@echo 'make distclean remove the cache as well'
 	@echo
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
-	@echo 'PUBLISH=1      bench: the medians into README.md and the cover letter'
+	@echo 'V=1            run: all that the tests say, not a line for each'
+	@echo 'PUBLISH=1      bench, races, ...: the result into README.md and the cover letter'
 	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
 	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
 	@echo '               theirs; with V=N as version N, with SIGNOFF=1 signed off'
 	@echo
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
 
-run check demo tree patches:
+run check demo dpdk tree patches:
 	@scripts/$@.sh
 
 bench:
@@ -45,4 +47,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench demo dpdk coverage races fuzz soak mutants tree patches clean distclean

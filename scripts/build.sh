@@ -3,6 +3,7 @@
 #
 # Needs:  a compiler and what a kernel build takes; installs what is missing
 # Makes:  BUILD: kernel build folder, with guest/kernel and guest/initramfs
+# Prints: stages; nothing if all is as it was when it was built last
 # Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt|-bench]
 . "$(dirname "$0")/lib.sh"
 
@@ -158,7 +159,19 @@ selftests() {	# NAME [FLAG...]
 		die "cannot build the selftests; log: $log"
 }
 
+# All that what is built here depends on, but for installed packages.
+sources() {
+	git -C "$tree" rev-parse HEAD
+	git -C "$tree" diff HEAD
+	git -C "$tree" ls-files -z --others --exclude-standard | (cd "$tree" && xargs -0r sha256sum)
+	(cd "$TOP" && find tests bench demo scripts/config scripts/build.sh -type f -exec sha256sum {} + | sort)
+	"${CROSS_COMPILE:-}gcc" --version
+}
+
 mkdir -p "$build/guest"
+want=$(sources | sha256sum)
+[ "$(cat "$build/guest/sources" 2>/dev/null)" != "$want" ] || exit 0
+rm -f "$build/guest/sources"
 : >"$log"
 configure
 stage "build $(make -s -C "$tree" kernelversion) (log: $log)"
@@ -178,3 +191,4 @@ rm -rf "$build"/guest/kselftest* "$build/kselftest"
 selftests ''
 initramfs
 cp "$build/$image" "$build/guest/kernel"
+echo "$want" >"$build/guest/sources"

@@ -35,6 +35,18 @@ esac
 # Beside another CPU (by boot.sh).
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
+# A busy host makes a guest slow, which is no report. Before it is given up, though.
+echo 240 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
+
+# wait_for COMMAND...: until it succeeds, but not for ever.
+wait_for() {
+	tries=0
+	until "$@"; do
+		[ $((tries += 1)) -lt 600 ] || { echo "not ok: not within a minute: $*"; return; }
+		sleep 0.1
+	done
+}
+
 # The QEMU monitor is at the other end of a virtio port.
 cat >/bin/monitor <<EOF
 #!/bin/sh
@@ -134,6 +146,16 @@ finish() {
 	sleep 60
 }
 
+# vector_of ADDRESS: the interrupt of its vector 1 is in $irq once there is one.
+vector_of() {
+	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
+	[ -n "$irq" ]
+}
+
+# slept PID: how often it went to sleep; sleeps PID N: again, after N times.
+slept() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' /proc/"$1"/status; }
+sleeps() { grep -q '^State:.S' /proc/"$1"/status && [ "$(slept "$1")" -gt "$2" ]; }
+
 # The program in the documentation, until its device is unbound.
 example() {
 	dev=/sys/bus/pci/devices/$1
@@ -143,10 +165,12 @@ example() {
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/bind
 	/example /dev/"$(ls "$dev/uio")" >/tmp/example 2>&1 &
 	example=$!
-	sleep 2
-	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
-	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for vector_of "$1"
 	sleep 1
+	wait_for sleeps $example 0
+	before=$(slept $example)
+	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for sleeps $example "$before"
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/unbind
 	wait $example
 	echo >"$dev/driver_override"
@@ -172,13 +196,15 @@ long() {
 	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
 }
 
+unshared() { [ "$(readlink "/proc/$space/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+
 # The guest's kernel has the other card on the wire in a network namespace, with
 # several addresses, for both queues of ours.
 start_peer() {
 	echo 16 >/proc/sys/vm/nr_hugepages
 	unshare -n sleep 100000 &
 	space=$!
-	sleep 1
+	wait_for unshared
 	peer=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	ip link set "$peer" netns $space
 	peer ip link set lo up
@@ -189,12 +215,14 @@ start_peer() {
 }
 peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 
+answers() { nsenter -t "$space" -n /bin/ping -q -c 1 -W 1 "$1" >/dev/null; }
+
 # The userspace driver answers it.
 demo() {
 	start_peer
 	demo_host "$1" 10.0.0.100 &
 	host=$!
-	sleep 4
+	wait_for answers 10.0.0.100
 	for i in 1 2 3 4; do
 		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
@@ -215,6 +243,18 @@ demo() {
 	wait $host || echo "not ok demo_host: exit code $?"
 	kill $space
 }
+
+# own NAME ADDRESS PROGRAM [ARGUMENT...]: one of our programs, on one device.
+own() {
+	name=$1 address=$2
+	shift 2
+	echo "guest: device $name $address"
+	UIO_MSIX_DEV=$address "$@" 2>&1 | sed 's/^/# /' | tee /tmp/result
+	grep -q '^# # Totals:' /tmp/result || echo "not ok: $name does not finish"
+}
+
+# below PORT [FUNCTION]: the address of what is in it.
+below() { basename "$(echo /sys/bus/pci/devices/0000:00:"$1".0/0000:*:00."${2:-0}")"; }
 
 # Have kmemleak look for what nobody points to any more, twice to be sure.
 leaks() {
@@ -255,10 +295,11 @@ baseline)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo "device_del pulled" >"$monitor"
 	i=0
-	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt 20 ]; do
+	# With PREEMPT_RT, 7.3-rc7 does not get there.
+	case $(uname -v) in *PREEMPT_RT*) limit=20 ;; *) limit=120 ;; esac
+	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt $limit ]; do
 		sleep 1
 	done
-	# With PREEMPT_RT, 7.3-rc7 does not get there.
 	[ ! -e "/sys/bus/pci/devices/$pulled" ] || echo "guest: not unplugged"
 	;;
 devices)
@@ -360,6 +401,9 @@ demotest)
 		FLOOD="exec nsenter -t $space -n hping3 -q --icmp -d 1000 --faster 10.0.0.255" \
 		demo_test "$pf" "$@" || echo "not ok demo_test: exit code $?"
 	;;
+dpdk*)
+	# shellcheck disable=SC1091 # by dpdk.sh
+	. /guest.sh ;;
 bench|benchkvm)
 	for module in floor igb_uio; do
 		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko
@@ -369,6 +413,31 @@ bench|benchkvm)
 		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
 	;;
 benchfire) long bench fire "$pf" ;;
+field)
+	export FIELD_MONITOR="$monitor" FIELD_PULL FIELD_PLUG FIELD_OTHER
+	own igb-field "$(below 11)" field -f field -f container
+	own nvme-driven "$(device 1 1b36:0010)" nvme
+	own ivshmem "$(device 1 1af4:1110)" doorbell
+	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
+	own igb-beside "$(below 14)" field -f port
+	# From here on lockdep may be off: see the baseline.
+	FIELD_PULL="device_del plugged" FIELD_PLUG="device_add qemu-xhci,bus=rp2,id=plugged"
+	own xhci-plugged "$(below 12)" field -f plug
+	FIELD_PULL="device_del memory"
+	own nvme-cmb "$(below 13)" field -f memory
+	;;
+onecpu)
+	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
+	;;
+kexec)
+	echo "guest: device kexec $(device 1 1b36:0010)"
+	kexec go "$(device 1 1b36:0010)" /kexec/kernel /kexec/initramfs \
+		"$(sed 's/guest=kexec/guest=kexeced initcall_blacklist=nvme_init/' /proc/cmdline)"
+	echo "not ok: kexec"
+	;;
+kexeced)
+	kexec look "$(device 1 1b36:0010)" | sed 's/^/# /'
+	;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;
