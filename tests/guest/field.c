@@ -605,7 +605,7 @@ TEST_F_TIMEOUT(plug, new_id_and_plugged_again, TIMEOUT)
 	uio_msix_close(&dev);
 }
 
-static void sigbus(int sig)
+static void sigbus_exit(int sig)
 {
 	_exit(sig);
 }
@@ -650,7 +650,7 @@ TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
 
 	pids[0] = child();
 	if (!pids[0]) {
-		signal(SIGBUS, sigbus);
+		signal(SIGBUS, sigbus_exit);
 		for (;; copies[0]++) {
 			memset(self->cmb, copies[0], self->size);
 			memcpy(buffer, self->cmb, self->size);

@@ -6,6 +6,8 @@
 #ifndef NVME_H
 #define NVME_H
 
+#include <assert.h>
+
 #include "uio_msix_utils.h"
 
 #define NVME_PAGE	4096
