@@ -135,11 +135,15 @@ boot() {	# BUILD BOOT [ARGUMENT...]
 }
 export LIMIT=${LIMIT:-1800}
 boot "$plain" dpdk ${short:+"$short"}
-[ -n "$short" ] || boot "$plain" dpdkvf
+[ -n "$short" ] || {
+	boot "$plain" dpdkvf
+	boot "$plain" dpdkiommu
+	boot "$vfio" dpdkcount
+}
 boot "$vfio" dpdkvfio ${short:+"$short"}
 rm -f "$logs/dpdk.cpio"
 
-cat "$logs"/dpdk{,vf,vfio}.log 2>/dev/null | tr -d '\r' | awk -v failed="$failed" '
+cat "$logs"/dpdk{,vf,iommu,vfio}.log 2>/dev/null | tr -d '\r' | awk -v failed="$failed" '
 	/^peer: ping/ { counts = !/VFIO/ }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) && counts {
 		split(substr($0, RSTART), word, " ")

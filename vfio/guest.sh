@@ -5,6 +5,8 @@
 # Prints: "ok" and "not ok" lines, and what ping counted
 # Usage:  dpdk [short]     on a kernel without VFIO
 #         dpdkvf           there too: the VF
+#         dpdkiommu        there too: an IOMMU translates
+#         dpdkcount        instructions, on a kernel with VFIO
 #         dpdkvfio [short] on one that has it, to compare
 
 library=/lib/uio_msix_vfio.so
@@ -61,7 +63,7 @@ run_dpdk() {
 	case $program in
 	testpmd) set -- -l 0-1 --no-telemetry -a "$address" -- -i --auto-start --forward-mode=icmpecho --nb-cores=1 \
 		--total-num-mbufs=4096 --rxd=512 --txd=512 "$@" ;;
-	queues) set -- --lcores '0@0,1@0,2@1' --no-telemetry -a "$address" -- "$address" "$@" ;;
+	queues) set -- --lcores "0@0,1@0,2@$(($(nproc) - 1))" --no-telemetry -a "$address" -- "$address" "$@" ;;
 	esac
 	LD_PRELOAD=$preload "/dpdk/$version/$program" "$@" <$fifo >$out 2>&1 &
 	pid=$!
@@ -198,6 +200,32 @@ killed() {	# VERSION TIMES
 	testpmd_answers "$1" "$igb" "igb, after $2 kills at random"
 }
 
+# Started as its user would, it says why not.
+refused() {	# VERSION ARGUMENT...
+	version=$1
+	shift
+	timeout 60 env LD_PRELOAD="$preload" "/dpdk/$version/testpmd" -l 0 --no-telemetry -a "$igb" "$@" -- \
+		--total-num-mbufs=2048 </dev/null >/tmp/refused 2>&1
+	sed 's/^/# /' /tmp/refused | grep -E 'uio_msix_vfio|MSI|robe'
+	grep '^uio_msix_vfio: ' /tmp/refused | grep -q 'use vfio-pci'
+}
+
+translated() {
+	refused "$1" && grep -q 'No probed ethernet devices\|no available ports' /tmp/refused
+}
+
+# What a packet costs: with one CPU that counts its instructions, a nanosecond each.
+measure() {	# VERSION RUN
+	run_dpdk queues "$1" "$igb" 1 || echo "not ok queues $1 starts"
+	ping_it 1 10 >/dev/null
+	wakes=$(value 0 wakes) ticks=$(value 0 ticks)
+	ping_it 1 100 >/tmp/ping
+	wakes=$(($(value 0 wakes) - wakes)) ticks=$(($(value 0 ticks) - ticks))
+	echo "count: $under run $2: $(sed -n 's,.*= [0-9.]*/\([0-9.]*\)/.*,\1,p' /tmp/ping) ms from ping to answer," \
+		"$((ticks / wakes)) instructions of the thread per wake-up, $wakes wake-ups of 100"
+	stop_dpdk >/dev/null
+}
+
 # The kernel's own test of VFIO devices.
 kselftest() {
 	LD_PRELOAD=$preload vfio_pci_device_test "$igb" >/tmp/kselftest 2>&1
@@ -304,7 +332,20 @@ dpdk)
 	done
 	sleeper "$newest"
 	[ -n "$short" ] || killed "$newest" 10
+	check "MSI is refused" refused "$newest" --vfio-intr=msi
 	check "unbound in traffic" unbound_in_traffic "$newest"
+	;;
+dpdkiommu)
+	under uio_msix
+	check "with an IOMMU that translates, the device is left alone" translated "$newest"
+	;;
+dpdkcount)
+	for driver in uio_msix vfio-pci; do
+		under $driver
+		for run in 1 2 3 4 5; do
+			measure "$newest" $run
+		done
+	done
 	;;
 dpdkvf)
 	under uio_msix
