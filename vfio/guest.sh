@@ -215,15 +215,12 @@ translated() {
 }
 
 # What a packet costs: with one CPU that counts its instructions, a nanosecond each.
-measure() {	# VERSION RUN
-	run_dpdk queues "$1" "$igb" 1 || echo "not ok queues $1 starts"
-	ping_it 1 10 >/dev/null
+measure() {	# RUN
 	wakes=$(value 0 wakes) ticks=$(value 0 ticks)
 	ping_it 1 100 >/tmp/ping
 	wakes=$(($(value 0 wakes) - wakes)) ticks=$(($(value 0 ticks) - ticks))
-	echo "count: $under run $2: $(sed -n 's,.*= [0-9.]*/\([0-9.]*\)/.*,\1,p' /tmp/ping) ms from ping to answer," \
-		"$((ticks / wakes)) instructions of the thread per wake-up, $wakes wake-ups of 100"
-	stop_dpdk >/dev/null
+	echo "count: $under run $1: $(sed -n 's,.*= [0-9.]*/\([0-9.]*\)/.*,\1,p' /tmp/ping) ms from ping to answer," \
+		"$((ticks / wakes)) instructions of the thread per wake-up, $wakes wake-ups for 100 packets"
 }
 
 # The kernel's own test of VFIO devices.
@@ -342,9 +339,12 @@ dpdkiommu)
 dpdkcount)
 	for driver in uio_msix vfio-pci; do
 		under $driver
+		check "queues $newest starts" run_dpdk queues "$newest" "$igb" 1
+		ping_it 1 10 >/dev/null
 		for run in 1 2 3 4 5; do
-			measure "$newest" $run
+			measure $run
 		done
+		stop_dpdk >/dev/null
 	done
 	;;
 dpdkvf)
