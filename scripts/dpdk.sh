@@ -13,9 +13,15 @@
 
 short=${1:-}
 logs=${LOGS:-$TOP/out/dpdk}
-# Of the machine's own release, and newer ones.
+# Of the machine's own release, whose libc we build for, and newer ones.
 suites=(bookworm trixie forky)
-[ -z "$short" ] || suites=(trixie)
+# shellcheck disable=SC1091
+codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+case $codename in
+trixie) suites=(trixie forky) ;;
+forky|sid) suites=(forky) ;;
+esac
+[ -z "$short" ] || suites=("${suites[0]}")
 drivers=(net_e1000 net_vmxnet3 net_virtio mempool_ring)
 
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
