@@ -21,7 +21,8 @@ help:
 	@echo 'make distclean remove the cache as well'
 	@echo
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
-	@echo 'PUBLISH=1      bench: the medians into README.md and the cover letter'
+	@echo 'V=1            run: all that the tests say, not a line for each'
+	@echo 'PUBLISH=1      bench, races, ...: the result into README.md and the cover letter'
 	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
 	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
 	@echo '               theirs; with V=N as version N, with SIGNOFF=1 signed off'

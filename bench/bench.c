@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <x86intrin.h>
 
-#include "uio_msix_utils.h"
+#include "../tests/guest/guest.h"
 
 #define WARM_UP		50
 #define SAMPLES		1000

@@ -10,9 +10,7 @@
 . "$(dirname "$0")/../scripts/lib.sh"
 
 logs=$TOP/out/bench
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 9>"$CACHE/lock"
-flock -n 9 || die "another run uses $CACHE"
+exclusive
 packages gnuplot-nox
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -27,7 +25,7 @@ stage "boot: bench (speed: instructions, one CPU)"
 "$TOP/scripts/boot.sh" "$build" bench "$logs" >"$logs/bench.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/bench.out" | tail -n 1); log: $logs/bench.log"
 stage "boot: benchfire (loss: two CPUs side by side)"
-MULTI=1 LIMIT=200 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
+MULTI=1 LIMIT=300 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/benchfire.out" | tail -n 1); log: $logs/benchfire.log"
 if grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null; then
 	stage "boot: benchkvm (speed: time)"
@@ -53,4 +51,5 @@ else
 	python3 "$TOP/bench/bench.py" "$logs" || rc=$?
 fi
 tail -n 1 "$logs/targets"
+"$TOP/scripts/record.sh" bench "all" "$(tail -n 1 "$logs/targets")"
 exit $rc

@@ -3,11 +3,14 @@
 #
 # Needs:  QEMU 8.0 or newer, for igb; installs it
 # Makes:  the guest's output and its kernel's log in LOGDIR
-# Prints: what the guest says; exit code 1 if it does not say that it is done,
-#         or if its kernel reports what it did not report without the series
-# Usage:  [LIMIT=SECONDS] [MULTI=1] [EXTRA=CPIO] boot.sh BUILD BOOT LOGDIR [ARGUMENT...]
+# Prints: what the guest says, of kselftests a line each (with V=1 all of it);
+#         exit code 1 if it does not say that it is done, or if its kernel
+#         reports what it did not report without the series
+# Usage:  [LIMIT=SECONDS] [MULTI=1] [V=1] [EXTRA=CPIO] boot.sh BUILD BOOT LOGDIR
+#         [ARGUMENT...]
 #         BOOT is one that tests/guest/init.sh knows, ARGUMENTs are for it; "baseline"
-#         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD
+#         first. BOOT:WORD adds an argument, and names the logs BOOT-WORD. LIMIT
+#         is how long the guest may be silent: a busy host makes it slow
 . "$(dirname "$0")/lib.sh"
 
 build=$1 what=${2%%:*} name=${2/:/-} logs=$3
@@ -32,9 +35,7 @@ fi
 [ "$what" != nomsi ] || args+=" pci=nomsi"
 has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
 has_igb || {
-	# shellcheck disable=SC1091
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	case $codename in
+	case $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) in
 	bookworm) install_packages bookworm-backports "$package" ;;
 	*) install_packages "" "$package" ;;
 	esac
@@ -69,7 +70,7 @@ accel() {
 
 mkdir -p "$logs"
 sock=$(mktemp -d)
-trap 'rm -rf "$sock"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || :; rm -rf "$sock"' EXIT
 
 # For the guest to pull devices and cables.
 monitor=(
@@ -80,8 +81,10 @@ monitor=(
 	-device virtserialport,chardev=monitor,name=monitor
 )
 machine+=(-m 1G -smp 2 -nodefaults -display none -no-reboot)
-[ "$what" != iommu ] ||
-	machine+=(-device intel-iommu,intremap=on,caching-mode=off)
+case $what in
+iommu) machine+=(-device intel-iommu,intremap=on,caching-mode=off) ;;
+nointremap) machine+=(-device intel-iommu,intremap=off,caching-mode=off) ;;
+esac
 # Port 4 stays empty: it is the bridge to be refused.
 for port in 1 2 3 4 5; do
 	machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port")
@@ -142,6 +145,45 @@ demo*)
 		-device "igb,id=igb,bus=rp1,netdev=ours,romfile="
 		-netdev "hubport,id=peer,hubid=0" -device "e1000e,netdev=peer,romfile="
 		"${monitor[@]}") ;;
+# For tests/guest/field.c and its neighbours.
+field|onecpu|kexec)
+	packages python3
+	machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot
+		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "${monitor[@]}")
+	# A disk whose sectors begin with their numbers.
+	python3 -c 'import sys
+for i in range(2048): sys.stdout.buffer.write(i.to_bytes(512, "little"))' >"$sock/disk" ;;
+esac
+disk() { echo "id=$1,file=$sock/disk,file.locking=off,format=raw,if=none,read-only=on"; }
+initramfs=$build/guest/initramfs
+case $what in
+field)
+	"$TOP/tests/ivshmem.py" "$sock/ivshmem" 8 &
+	for _ in {1..100}; do
+		[ -S "$sock/ivshmem" ] || sleep 0.1
+	done
+	for port in 1 2 3 4; do
+		machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,addr=1$port")
+	done
+	machine+=(
+		-device "igb,bus=rp1,romfile="
+		-device "qemu-xhci,bus=rp2,id=plugged"
+		-device "nvme,bus=rp3,id=memory,serial=memory,cmb_size_mb=1"
+		-device "igb,bus=rp4,addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on,romfile="
+		-drive "$(disk beside)" -device "nvme,bus=rp4,addr=0.1,serial=beside,drive=beside"
+		-drive "$(disk drive)" -device "nvme,addr=8,serial=drive,drive=drive"
+		-chardev "socket,id=ivshmem,path=$sock/ivshmem"
+		-device "ivshmem-doorbell,vectors=8,chardev=ivshmem") ;;
+onecpu)
+	machine+=(-smp 1 -device "nvme,serial=big,msix_qsize=300" -device rocker) ;;
+kexec)
+	# Slow, for it to read long after.
+	machine+=(-drive "$(disk slow),throttling.iops-total=2" -device "nvme,serial=slow,drive=slow")
+	args+=" memmap=1M\$0x30000000"
+	mkdir "$sock/kexec"
+	cp "$build/guest/kernel" "$initramfs" "$sock/kexec"
+	(cd "$sock" && find kexec | cpio -o -H newc --quiet -R 0:0) | cat "$initramfs" - >"$sock/initramfs"
+	initramfs=$sock/initramfs ;;
 esac
 # DPDK has all cards on the wire but the first e1000e, which is the kernel's.
 case $what in
@@ -195,29 +237,84 @@ new_reports() {
 		grep -vxE -f "$sock/known" || :
 }
 
+# Run COMMAND until it ends, or the guest has been silent for too long. Its
+# kernel does not count: that goes on to tell of tasks that hang.
+watched() {
+	local pid watch
+	"$@" &
+	pid=$!
+	while kill -0 $pid; do
+		read -r -t 5 <>"$sock/nothing" || :
+		[ $(($(date +%s) - $(stat -c %Y "$logs/$name.log"))) -lt "$limit" ] || {
+			touch "$sock/silent"
+			kill -9 $pid
+		}
+	done >/dev/null 2>&1 &
+	watch=$!
+	wait $pid || :
+	kill $watch 2>/dev/null || :
+}
+
+# What the guest says. Of the kselftests, a line for each; what one says itself
+# only if it fails.
+short() {
+	local line device='' said=() result coverage=''
+	while IFS= read -r line; do
+		line=${line%$'\r'}
+		case $line in
+		"guest: coverage "*) coverage=1 ;;
+		"guest: end") coverage= ;;
+		"guest: done") ;;
+		"guest: device "*)
+			read -r _ _ device _ <<<"$line"
+			said=() ;;
+		*)
+			[ -z "$coverage" ] || continue
+			if [[ -z $device || $line = "not ok"* || $line = "guest: "* ]]; then
+				[[ $line != "not ok"* ]] || printf '%s' "${said[@]}"
+				printf '%s: %s\n' "$name" "$line"
+			elif [[ $line =~ ^#\ (not )?ok\ [0-9]+\ ([^ ]*\.)?([^ ]+)(.*SKIP *(.*))? ]]; then
+				result=ok
+				[ -z "${BASH_REMATCH[4]}" ] || result=skip
+				[ -z "${BASH_REMATCH[1]}" ] || {
+					result=FAILED
+					printf '%s' "${said[@]}"
+				}
+				printf '%-16s %-6s %s\n' "$device" "$result" \
+					"${BASH_REMATCH[3]}${BASH_REMATCH[5]:+: ${BASH_REMATCH[5]}}"
+				said=()
+			else
+				said+=("$line"$'\n')
+			fi ;;
+		esac
+	done
+}
+
+mkfifo "$sock/nothing"
 sed -n '/^[^#]/p' "$TOP/tests/known.reports" >"$sock/known"
-initrd=$build/guest/initramfs
 if [ -n "${EXTRA:-}" ]; then
-	cat "$initrd" "$EXTRA" >"$sock/initrd"
-	initrd=$sock/initrd
+	cat "$initramfs" "$EXTRA" >"$sock/extra"
+	initramfs=$sock/extra
 fi
 finished() { tr -d '\r' <"$logs/$name.log" | grep -qx 'guest: done'; }
 for try in 1 2 3; do
-	start=$SECONDS
+	rm -f "$sock/silent"
+	: >"$console"
+	: >"$logs/$name.log"
 	# shellcheck disable=SC2086 # two words
-	timeout -k 5 "$limit" "$qemu" -accel $cpus "${machine[@]}" \
-		-kernel "$build/guest/kernel" -initrd "$initrd" \
-		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic $args guest=$what -- $* $word" \
+	watched "$qemu" -accel $cpus "${machine[@]}" \
+		-kernel "$build/guest/kernel" -initrd "$initramfs" \
+		-append "console=ttyS0 console=ttyAMA0 loglevel=8 panic=-1 oops=panic kasan.fault=panic rcupdate.rcu_cpu_stall_timeout=120 $args guest=$what -- $* $word" \
 		-serial "file:$console" -serial stdio \
 		</dev/null 2>"$logs/$name-qemu.log" |
-		tee "$logs/$name.log" | sed -u "s/^/$name: /" || :
+		tee -a "$logs/$name.log" | if [ "${V:-}" = 1 ]; then sed -u "s/^/$name: /"; else short; fi || :
 	if grep -q iotlb_to_section "$logs/$name-qemu.log"; then
 		say "$name: QEMU aborted by itself: once more"
-	elif [ -n "${MULTI:-}" ] && [ $((SECONDS - start)) -ge "$limit" ] && ! finished &&
+	elif [ -n "${MULTI:-}" ] && [ -f "$sock/silent" ] && ! finished &&
 	     [ $try != 3 ] && ! new_reports | grep -qv 'INFO: \(task\|rcu\)'; then
 		# See tests/modules/kick. The third time it counts.
 		mv "$console" "$logs/$name-hung-$try-console.log"
-		say "$name: not done in $limit s with CPUs side by side: once more; log: $logs/$name-hung-$try-console.log"
+		say "$name: silent for $limit s with CPUs side by side: once more; log: $logs/$name-hung-$try-console.log"
 	else
 		break
 	fi
@@ -227,7 +324,7 @@ new=
 [ "$what" = baseline ] || new=$(new_reports)
 new=${new%%$'\n'*}
 finished ||
-	die "$name: the guest did not finish (limit: $limit s): ${new:-$(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1)}; log: $console"
+	die "$name: the guest did not finish$(! [ -f "$sock/silent" ] || echo " (silent for $limit s)"): ${new:-$(tail -q -n 1 "$logs/$name-qemu.log" "$console" 2>/dev/null | tail -n 1)}; log: $console"
 
 # The same steps without the series are the baseline.
 if [ "$what" = baseline ]; then

@@ -3,6 +3,7 @@
 #
 # Needs:  a compiler and what a kernel build takes; installs what is missing
 # Makes:  BUILD: kernel build folder, with guest/kernel and guest/initramfs
+# Prints: stages; nothing if all is as it was when it was built last
 # Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt|-bench]
 . "$(dirname "$0")/lib.sh"
 
@@ -30,7 +31,8 @@ esac
 configure() {
 	local fragments=("$TOP/scripts/config/guest.config"
 			 "$TOP/scripts/config/$ARCH.config") lost
-	[ "$flavour" = bench ] || fragments+=("$tree/tools/testing/selftests/uio/config")
+	[ "$flavour" = bench ] || fragments+=(
+		"$tree/tools/testing/selftests/uio/config" "$TOP/scripts/config/tests.config")
 	local all=("${fragments[@]}" ${flavour:+"$TOP/scripts/config/$flavour.config"})
 	[ ! -f "$build/.config" ] || ! cat "${all[@]}" | cmp -s - "$build/guest/fragments" || return 0
 	stage "configure"
@@ -67,6 +69,9 @@ programs() {
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c"
 	done
+	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
+		-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
+		-o "$build/guest/root/bin/extra32" "$TOP/tests/guest/extra.c"
 	# The demonstration has nothing but the UAPI header and libc.
 	for c in host test; do
 		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static \
@@ -135,6 +140,7 @@ initramfs() {
 		peers "$root/modules"
 		foreign_programs "$root" ping hping3
 	}
+	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/meddle
 	case $ARCH-$flavour in
 	x86_64-debug) modules "$root/modules" tests/modules/{slow,kick} ;;
 	x86_64-|x86_64-kcsan) modules "$root/modules" tests/modules/kick ;;
@@ -153,7 +159,19 @@ selftests() {	# NAME [FLAG...]
 		die "cannot build the selftests; log: $log"
 }
 
+# All that what is built here depends on, but for installed packages.
+sources() {
+	git -C "$tree" rev-parse HEAD
+	git -C "$tree" diff HEAD
+	git -C "$tree" ls-files -z --others --exclude-standard | (cd "$tree" && xargs -0r sha256sum)
+	(cd "$TOP" && find tests bench demo scripts/config scripts/build.sh -type f -exec sha256sum {} + | sort)
+	"${CROSS_COMPILE:-}gcc" --version
+}
+
 mkdir -p "$build/guest"
+want=$(sources | sha256sum)
+[ "$(cat "$build/guest/sources" 2>/dev/null)" != "$want" ] || exit 0
+rm -f "$build/guest/sources"
 : >"$log"
 configure
 stage "build $(make -s -C "$tree" kernelversion) (log: $log)"
@@ -173,3 +191,4 @@ rm -rf "$build"/guest/kselftest* "$build/kselftest"
 selftests ''
 initramfs
 cp "$build/$image" "$build/guest/kernel"
+echo "$want" >"$build/guest/sources"

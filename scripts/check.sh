@@ -5,7 +5,7 @@
 # without it says what was there before.
 #
 # Needs:  root, to install what is missing; 12 GB of disk
-# Makes:  out/check: a log per check
+# Makes:  out/check: a log per check, and "rc passed failed" in NAME.result
 # Prints: a line per check with its time; "N passed, N failed" last
 # Usage:  check.sh [CHECK...]
 #         check.sh --list
@@ -26,16 +26,18 @@ work=$CACHE/check
 . "$(dirname "$0")/checks/kselftest.sh"
 . "$(dirname "$0")/checks/guest.sh"
 
-all=(tree view checkpatch order maintainers shellcheck
-     prefix config x86_64 i386 arm64 riscv64 s390x ppc64 ppc64le clang
-     sparse coccicheck smatch clang-analyzer
-     kernel-doc htmldocs doc-refs get_abi
-     check-uapi header
-     kselftest
-     run compat arm64-64k previous
-     debug coverage kcsan rt
-     races fuzz soak mutants
-     bench demo dpdk)
+# Two lanes, which run side by side: what works on the source, and what boots
+# guests, which wait half of the time. First those that have one guest at a time.
+on_source=(tree view checkpatch order maintainers shellcheck
+	   prefix config x86_64 i386 arm64 riscv64 s390x ppc64 ppc64le clang
+	   sparse coccicheck smatch clang-analyzer
+	   kernel-doc htmldocs doc-refs get_abi
+	   check-uapi header
+	   kselftest)
+in_guests=(run compat bench demo dpdk rt kcsan previous
+	   arm64-64k debug coverage
+	   races fuzz soak mutants)
+all=("${on_source[@]}" "${in_guests[@]}")
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }
@@ -48,8 +50,7 @@ at() { git -C "$src" checkout -q --detach "check-$1"; }
 source_tree() {
 	local want
 	disk 12
-	[ -e "$CACHE/linux" ] || "$TOP/scripts/tree.sh" >"$logs/tree.log" 2>&1 ||
-		die "$(tail -n 1 "$logs/tree.log")"
+	[ -e "$CACHE/linux" ] || KERNEL='' "$TOP/scripts/tree.sh" >/dev/null
 	want=$({ cat "${SERIES[@]}" && git -C "$CACHE/linux" rev-parse base; } | sha256sum | cut -d ' ' -f 1)
 	[ "$(cat "$work/series" 2>/dev/null)" != "$want" ] || return 0
 	mkdir -p "$work"
@@ -100,40 +101,48 @@ symptom() {	# LOG
 	grep -m 1 -E 'MISSED|FAILED|NO REASON|not ok|NOT RUN|error: ' "$1" | cut -c -200 || reason "$1"
 }
 
+# Its line, and "rc passed failed" in NAME.result for the sum.
 check() {
-	local name=$1 start=$SECONDS rc result
-	n_passed=1 n_failed=1
-	printf '%-14s ' "$name"
+	local name=$1 start=$SECONDS rc result=ok n_passed=1 n_failed=0 more=
 	rm -f "$logs/$name".*
-	# In this shell, for the counts; errors end the check, not the script.
+	# Errors end the check, not the script.
 	set +e
-	(set -e; source_tree; "check_${name//-/_}") >"$logs/$name.log" 2>&1
+	(
+		set -e
+		[[ " ${on_source[*]} " != *" $name "* ]] || source_tree
+		"check_${name//-/_}"
+	) >"$logs/$name.log" 2>&1
 	rc=$?
 	set -e
-	[ ! -f "$logs/$name.counts" ] || read -r n_passed n_failed <"$logs/$name.counts"
 	case $rc in
-	0)	result=ok
-		passed=$((passed + n_passed)) ;;
-	77)	result=absent
-		missing+=("$name") ;;
-	*)	result=FAILED
-		[ ! -f "$logs/$name.counts" ] || passed=$((passed + n_passed))
-		failed=$((failed + (n_failed > 0 ? n_failed : 1)))
-		broken+=("$name: $(symptom "$logs/$name.log")") ;;
+	0)	;;
+	77)	result=absent n_passed=0 ;;
+	*)	result=FAILED n_passed=0 n_failed=1 ;;
 	esac
-	printf '%-6s %4d s' "$result" $((SECONDS - start))
-	[ "$rc" = 0 ] || printf '  %s' "$(reason "$logs/$name.log")"
-	[ "$rc" = 0 ] && [ -f "$logs/$name.counts" ] && printf '  %d tests' "$n_passed"
-	echo
+	if [ $rc != 0 ]; then
+		more=$(reason "$logs/$name.log")
+	fi
+	if [ -f "$logs/$name.counts" ]; then
+		read -r n_passed n_failed <"$logs/$name.counts"
+		[ $rc = 0 ] && more="$n_passed tests" || [ "$n_failed" -gt 0 ] || n_failed=1
+	fi
+	echo "$rc $n_passed $n_failed" >"$logs/$name.result"
+	printf '%-14s %-6s %4d s  %s\n' "$name" "$result" $((SECONDS - start)) "$more"
+}
+
+# Of CHECKs, those that were asked for.
+lane() {	# CHECK...
+	local name
+	for name; do
+		[[ " ${checks[*]} " != *" $name "* ]] || check "$name"
+	done
 }
 
 if [ "${1:-}" = --list ]; then
 	say "${all[*]}"
 	exit
 fi
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 8>"$CACHE/lock.check"
-flock -n 8 || die "another check uses $CACHE"
+exclusive
 mkdir -p "$logs"
 passed=0 failed=0 missing=() broken=()
 checks=("$@")
@@ -143,8 +152,18 @@ for name in "${checks[@]}"; do
 done
 # What an interrupted check may have left.
 [ ! -e "$src" ] || git -C "$src" clean -xdfq
+# A pipeline, which Ctrl-C ends; nothing goes through it.
+exec 3>&1
+lane "${on_source[@]}" >&3 </dev/null | lane "${in_guests[@]}" >&3 </dev/null
 for name in "${checks[@]}"; do
-	check "$name"
+	[ -f "$logs/$name.result" ] || die "$name has not ended"
+	read -r rc n_passed n_failed <"$logs/$name.result"
+	passed=$((passed + n_passed)) failed=$((failed + n_failed))
+	case $rc in
+	0)	;;
+	77)	missing+=("$name") ;;
+	*)	broken+=("$name: $(symptom "$logs/$name.log")") ;;
+	esac
 done
 [ ${#missing[@]} = 0 ] || say "not checked, for want of the tool: ${missing[*]}"
 [ $failed = 0 ] || printf 'failed: %s\n' "${broken[@]}"

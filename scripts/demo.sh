@@ -10,9 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 
 logs=${LOGS:-$TOP/out/demo${1:-}}
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 9>"$CACHE/lock"
-flock -n 9 || die "another run uses $CACHE"
+exclusive
 rm -rf "$logs"
 mkdir -p "$logs"
 

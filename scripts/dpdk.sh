@@ -24,9 +24,7 @@ esac
 [ -z "$short" ] || suites=("${suites[0]}")
 drivers=(net_e1000 net_vmxnet3 net_virtio mempool_ring)
 
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 9>"$CACHE/lock"
-flock -n 9 || die "another run uses $CACHE"
+exclusive
 rm -rf "$logs"
 mkdir -p "$logs"
 

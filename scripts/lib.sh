@@ -10,16 +10,28 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/uio_msix
 # The kernel series that the patches are based on.
 # shellcheck disable=SC2034
 BASE=7.3
-# Where newer kernels than the machine's are.
+# Where newer kernels than the machine's are. By codename: a mirror's aliases
+# (testing, stable-backports) can be weeks behind.
 # shellcheck disable=SC2034
 KERNEL_SUITES=(trixie-backports forky sid experimental)
 JOBS=${JOBS:-$(nproc)}
+# What make was told is for us, not for the makes that are started here.
+unset MAKEFLAGS MAKEOVERRIDES
 export START=${START:-$(date +%s)}
 # shellcheck disable=SC2034
 SERIES=("$TOP"/patches/000[12]-*.patch)
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Nobody else uses the cache from here on, but for what is started from here.
+exclusive() {
+	mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+	[ -z "${UIO_MSIX_EXCLUSIVE:-}" ] || return 0
+	exec 9>"$CACHE/lock"
+	flock -n 9 || die "another run uses $CACHE"
+	export UIO_MSIX_EXCLUSIVE=1
+}
 
 # Begin a stage of the main job, with the time since the start.
 stage() {
@@ -74,13 +86,15 @@ archive_of_sources() {
 }
 
 # Set APT_CONFIG to a private configuration NAME: with the sources of this
-# machine or without, and with SUITEs of the archive at URI.
+# machine or without, and with SUITEs of the archive at URI. Without them, of
+# each package the highest version of any suite is taken, whatever pins and
+# default release the machine has.
 apt_private() {	# NAME with_sources|no_sources URI SUITE...
 	local dir=$CACHE/apt/$1 sources=$2 uri=$3 key='' suite
 	shift 3
 	[ ! -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
 		key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
-	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
 	cat >"$dir/apt.conf" <<-EOF
 		Dir::Etc::SourceList "$dir/sources.list";
 		Dir::State::Lists "$dir/lists";
@@ -89,11 +103,18 @@ apt_private() {	# NAME with_sources|no_sources URI SUITE...
 		APT::Update::Error-Mode "any";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
+		DPkg::Lock::Timeout "300";
 	EOF
 	if [ "$sources" = with_sources ]; then
 		cat /etc/apt/sources.list 2>/dev/null || :
 	else
-		echo 'Dir::Etc::SourceParts "-";' >>"$dir/apt.conf"
+		cat >>"$dir/apt.conf" <<-EOF
+			Dir::Etc::SourceParts "-";
+			Dir::Etc::PreferencesParts "$dir/parts";
+			Dir::Etc::Preferences "$dir/preferences";
+		EOF
+		# For packages that match /./, which goes before what is for all.
+		printf 'Package: /./\nPin: release *\nPin-Priority: 500\n' >"$dir/preferences"
 	fi >"$dir/sources.list"
 	for suite; do
 		echo "deb $key$uri $suite main" >>"$dir/sources.list"
@@ -101,10 +122,27 @@ apt_private() {	# NAME with_sources|no_sources URI SUITE...
 	export APT_CONFIG=$dir/apt.conf
 }
 
-apt_update() {
-	local log=$CACHE/apt/update.log
-	"$@" apt-get update >"$log" 2>&1 ||
-		die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
+# One apt at a time, until the end of the subshell: checks run side by side.
+apt_lock() {
+	mkdir -p "$CACHE/apt"
+	exec 7>"$CACHE/apt/lock"
+	flock 7
+}
+
+# Of the suites that apt_private adds, those that the archive does not have, or
+# whose lists it let expire, are left out, as long as any source is left.
+apt_update() {	# [root]
+	local log=$CACHE/apt/update.log dir=${APT_CONFIG%/*} gone suite
+	until LC_ALL=C "$@" apt-get update >"$log" 2>&1; do
+		gone=$(sed -nE "s/^E: The repository '[^ ]* ([^ ]*) (In)?Release' (does not have|is n).*/\1/p
+			s/^E: Release file for .*\/dists\/([^ /]*)\/(In)?Release is (expired|not valid yet).*/\1/p" "$log")
+		for suite in $gone; do
+			grep -q " $suite main$" "$dir/sources.list" || gone=
+			sed -i "/ $suite main$/d" "$dir/sources.list"
+		done
+		[ -n "$gone" ] && { [ ! -e "$dir/preferences" ] || grep -q '^deb ' "$dir/sources.list"; } ||
+			die "cannot reach the package archive: $(grep -m 1 '^[EW]:' "$log" || tail -n 1 "$log")"
+	done
 }
 
 # Install those of PACKAGEs that are missing.
@@ -122,14 +160,16 @@ install_packages() {	# SUITE PACKAGE...
 	local suite=$1 log=$CACHE/apt/install.log uri
 	shift
 	stage "install packages: $*"
-	mkdir -p "$CACHE/apt"
 	(
+		apt_lock
 		uri=$(archive)
 		apt_private system with_sources "$uri"
 		if [ -n "$suite" ] && ! apt_has_suite "$suite"; then
 			apt_private system with_sources "$uri" "$suite"
 		fi
 		apt_update root
+		[ -z "$suite" ] || apt_has_suite "$suite" ||
+			grep -q " $suite main$" "${APT_CONFIG%/*}/sources.list" || suite=
 		DEBIAN_FRONTEND=noninteractive root apt-get install -y \
 			--no-install-recommends ${suite:+-t "$suite"} "$@" \
 			>"$log" 2>&1 </dev/null ||
@@ -148,7 +188,8 @@ build_packages() {
 foreign() {	# PACKAGE ARCH
 	local dir=$CACHE/tools/$1-$2
 	(
-		apt_private "$2" no_sources "$(archive)" stable
+		apt_lock
+		apt_private "$2" no_sources "$(archive)" trixie forky sid
 		echo "APT::Architecture \"$2\"; APT::Architectures \"$2\";" >>"$APT_CONFIG"
 		apt_update
 		rm -rf "$dir.tmp"
@@ -161,37 +202,41 @@ foreign() {	# PACKAGE ARCH
 	)
 }
 
-# Unpack PACKAGEs of SUITE, with all that they need, to ROOT. Nothing is installed.
-unpack() {	# ROOT SUITE PACKAGE...
-	local root=$1 suite=$2 deb
+# Unpack PACKAGEs of SUITES, with all that they need, to ROOT. Nothing is installed.
+unpack() {	# ROOT 'SUITE...' PACKAGE...
+	local root=$1 apt=$CACHE/apt/${2// /-} deb
+	local -a suites
+	read -ra suites <<<"$2"
 	shift 2
 	(
-		apt_private "$suite" no_sources "$(archive)" "$suite"
-		: >"$CACHE/apt/$suite/status"
-		echo "Dir::State::Status \"$CACHE/apt/$suite/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
+		apt_lock
+		apt_private "${apt##*/}" no_sources "$(archive)" "${suites[@]}"
+		: >"$apt/status"
+		echo "Dir::State::Status \"$apt/status\"; Debug::NoLocking \"true\";" >>"$APT_CONFIG"
 		apt_update
-		rm -rf "$root" "$root.tmp" "$CACHE/apt/$suite/cache/archives"
-		mkdir -p "$root.tmp" "$CACHE/apt/$suite/cache/archives/partial"
+		rm -rf "$root" "$root.tmp" "$apt/cache/archives"
+		mkdir -p "$root.tmp" "$apt/cache/archives/partial"
 		apt-get install -y --download-only --no-install-recommends "$@" \
 			>"$CACHE/apt/download.log" 2>&1 ||
 			die "cannot download $*: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
-		for deb in "$CACHE/apt/$suite"/cache/archives/*.deb; do
+		for deb in "$apt"/cache/archives/*.deb; do
 			dpkg-deb -x "$deb" "$root.tmp"
 		done
-		rm -rf "$CACHE/apt/$suite/cache/archives"
+		rm -rf "$apt/cache/archives"
 		mv "$root.tmp" "$root"
 	)
 }
 
-# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from SUITE of the archive and with
-# the libraries that they need, for what this machine's release has too old.
-borrow() {	# SUITE PACKAGE PROGRAM...
-	local root=$CACHE/tools/$2 bin=$CACHE/tools/bin arch
-	[ ! -x "$bin/$3" ] || return 0
-	unpack "$root" "$1" "$2"
+# Have PROGRAMs of PACKAGE in $CACHE/tools/bin, from newer suites of the archive
+# and with the libraries that they need, for what this machine's release has too
+# old.
+borrow() {	# PACKAGE PROGRAM...
+	local root=$CACHE/tools/$1 bin=$CACHE/tools/bin arch
+	[ ! -x "$bin/$2" ] || return 0
+	unpack "$root" "forky sid" "$1"
 	mkdir -p "$bin"
 	arch=$(gcc -print-multiarch)
-	for program in "${@:3}"; do
+	for program in "${@:2}"; do
 		cat >"$bin/$program" <<-EOF
 			#!/bin/sh
 			exec "$(find "$root/usr/lib" -name 'ld-linux*' -print -quit)" \\

@@ -4,18 +4,17 @@
 #
 # Needs:  what tree.sh, build.sh and boot.sh need
 # Makes:  out/run (or LOGS): logs, and "summary" with the counts of the tests
-# Prints: stages, the tests' KTAP as it comes, a table, "run: N passed, ..."
-# Usage:  [KERNEL=DIR|PREVIOUS=1] [LOGS=DIR] run.sh [ARCH[-FLAVOUR] BOOT...]
+# Prints: stages, a line per test (with V=1 all of their KTAP), a table,
+#         "run: N passed, ..."
+# Usage:  [KERNEL=DIR|PREVIOUS=1] [LOGS=DIR] [V=1] run.sh [ARCH[-FLAVOUR] BOOT...]
 . "$(dirname "$0")/lib.sh"
 
-mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 9>"$CACHE/lock"
-flock -n 9 || die "another run uses $CACHE"
+exclusive
 
 logs=${LOGS:-$TOP/out/run}
 arch=${1:-x86_64}
 boots=("${@:2}")
-[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu)
+[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu nointremap field onecpu kexec)
 
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -25,22 +24,32 @@ build=$CACHE/build-$(basename "$tree")
 [ "$arch" = x86_64 ] || build=$build-$arch
 "$TOP/scripts/build.sh" "$tree" "$build" "$arch"
 
-# A guest takes one CPU: as many at a time as there are. Debug kernels are slow.
-[ "$arch" = "${arch%-*}" ] || export LIMIT=${LIMIT:-1800}
+# A guest takes one CPU, and half of the time it waits: more than there are.
 failed=0
 stage "boot: baseline"
 "$TOP/scripts/boot.sh" "$build" baseline "$logs" || failed=1
 stage "boot: ${boots[*]}"
 printf '%s\n' "${boots[@]}" |
-	xargs -P "$JOBS" -I BOOT "$TOP/scripts/boot.sh" "$build" BOOT "$logs" || failed=1
+	xargs -P $((JOBS + 1)) -I BOOT "$TOP/scripts/boot.sh" "$build" BOOT "$logs" || failed=1
 
 # The table: a line per device. A test that no device could run has not run,
 # which is a failure where all devices are there.
 stage "results ($(git -C "$tree" log -1 --format=%s base), log: $logs)"
 cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
-	/^guest: device / { name = $3; order[++devices] = name }
+	# A program that ended before its tests did.
+	function ended() {
+		if (seen < planned) {
+			print name ": FAILED after " seen " of " planned " tests"
+			fail[name]++; fails++
+		}
+		seen = planned = 0
+	}
+	/^guest: device / { ended(); name = $3; order[++devices] = name }
+	/^# 1\.\.[0-9]+/ { ended(); planned = substr($2, 4) + 0 }
 	/^not ok: / { print; broken++ }
+	/^not ok [0-9]+ selftests/ && !fail[name] { print name ": FAILED " $0; fail[name]++; fails++ }
 	/^# (not )?ok [0-9]+ / {
+		seen++
 		test = $0
 		sub(/^# (not )?ok [0-9]+ /, "", test)
 		sub(/ # SKIP.*/, "", test)
@@ -50,6 +59,7 @@ cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
 		else { pass[name]++; passes++; ran[test] }
 	}
 	END {
+		ended()
 		for (test in tests) if (!(test in ran)) {
 			print "NOT RUN on any device: " test
 			broken += all

@@ -14,15 +14,10 @@ export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
 
 # The package with the kernel source: the version that the series is based on,
 # else the newest of all; with PREVIOUS the newest before that. Of each the
-# highest version of any suite. By codename: a mirror's aliases (testing,
-# stable-backports) can be weeks behind.
-fetch() {	# DIR: leaves one .deb there
-	local name
+# highest version of any suite.
+fetch() (	# DIR: leaves one .deb there
+	apt_lock
 	apt_private kernel no_sources "$(archive)" "${KERNEL_SUITES[@]}"
-	# All of these are one release to apt, whose default would prefer some.
-	echo 'APT::Default-Release "";' >>"$APT_CONFIG"
-	printf 'Package: *\nPin: release *\nPin-Priority: 500\n' >"$CACHE/apt/kernel/preferences"
-	echo "Dir::Etc::Preferences \"$CACHE/apt/kernel/preferences\";" >>"$APT_CONFIG"
 	apt_update
 	name=linux-source-$BASE
 	if [ -n "${PREVIOUS:-}" ]; then
@@ -38,7 +33,7 @@ fetch() {	# DIR: leaves one .deb there
 	stage "download $name"
 	(cd "$1" && apt-get download "$name") >"$CACHE/apt/download.log" 2>&1 ||
 		die "cannot download $name: $(grep -m 1 '^E:' "$CACHE/apt/download.log")"
-}
+)
 
 # A git tree at $1 with one commit, tagged base, from what is there.
 git_base() {
@@ -51,8 +46,9 @@ git_base() {
 }
 
 fetched_tree() {
-	local tmp=$CACHE/tmp.kernel deb
+	local deb tmp
 	tree=$CACHE/${PREVIOUS:+previous-}linux
+	tmp=$tree.tmp
 	[ ! -e "$tree" ] || return 0
 
 	disk 6
@@ -142,8 +138,12 @@ apply() {
 	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
 }
 
-# The stages go to the terminal, the path alone to stdout.
+# The stages go to the terminal, the path alone to stdout. Checks run side by
+# side, and some want the same tree.
 exec 3>&1 >&2
+mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
+exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}"
+flock 6
 if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
 apply
 printf '%s\n' "$tree" >&3

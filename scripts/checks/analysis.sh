@@ -33,7 +33,7 @@ check_sparse() {
 	packages sparse
 	at 2
 	if [ "$(sh -eu "$src/scripts/checker-valid.sh" sparse)" != 1 ]; then
-		borrow testing sparse sparse
+		borrow sparse sparse
 		sparse=$CACHE/tools/bin/sparse
 	fi
 	[ "$(sh -eu "$src/scripts/checker-valid.sh" "$sparse")" = 1 ] ||

@@ -14,12 +14,20 @@ clang_version() {
 	min=$(SRCARCH=x86 "$src/scripts/min-tool-version.sh" llvm)
 	v=$({ compgen -G '/usr/bin/clang-[0-9]*' || :; } | sed -n 's/.*clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
 	if [ "${v:-0}" -le "${min%%.*}" ]; then
-		v=$(apt_private system with_sources "$(archive)"
+		v=$(apt_lock
+			apt_private system with_sources "$(archive)"
 			apt_update root
 			apt-cache pkgnames clang- | sed -n 's/^clang-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
 	fi
 	[ "${v:-0}" -gt "${min%%.*}" ] || absent "the archive has no clang newer than $min" >&2
 	echo "$v"
+}
+
+# Whether patch 1 has nothing but documentation, drivers/uio/*.c and the header
+# that is for them alone.
+only_c() {
+	git -C "$src" diff --quiet check-base check-1 -- ':!Documentation' \
+		':!drivers/uio/*.c' ':!include/linux/uio_driver.h'
 }
 
 # What uses the header that the series changes can be built with allmodconfig at
@@ -32,8 +40,11 @@ touched() {	# NAME CONFIG [ARGUMENT...]
 		at $state
 		echo "== $state"
 		{
-			kbuild "$name" "$@" "$config"
-			kbuild "$name" "$@" prepare
+			# Again only if the patch changes what these read.
+			if [ $state != 1 ] || ! only_c; then
+				kbuild "$name" "$@" "$config"
+				kbuild "$name" "$@" prepare
+			fi
 			rm -f "$work/$name/drivers/uio/uio_msix.o"
 			kbuild "$name" "$@" W=1 drivers/uio/ drivers/target/target_core_user.o
 		} >"$logs/$name.$state" 2>&1 ||

@@ -29,7 +29,7 @@ check_previous() { PREVIOUS=1 guest previous x86_64 unplug; }
 check_debug() { guest debug x86_64-debug iommu faults devices lockdown unplug; }
 
 # Data races: for them to happen, guest CPUs run side by side.
-check_kcsan() { MULTI=1 LIMIT=400 guest kcsan x86_64-kcsan devices; }
+check_kcsan() { MULTI=1 LIMIT=300 guest kcsan x86_64-kcsan devices; }
 
 check_rt() { guest rt x86_64-rt devices; }
 
@@ -62,9 +62,9 @@ check_demo() {
 # Whether its targets are met.
 check_bench() { "$TOP/bench/bench.sh"; }
 
-check_races() { long races LIMIT=450 ROUNDS=4; }
-check_fuzz() { long fuzz LIMIT=450 CALLS=10000; }
-check_soak() { long soak LIMIT=150 INTERRUPTS=200000; }
+check_races() { long races LIMIT=600 ROUNDS=4; }
+check_fuzz() { long fuzz LIMIT=600 CALLS=10000; }
+check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, mapping, core.
 check_mutants() { MUTANTS="0 11 38 89" "$TOP/scripts/long.sh" mutants; }

@@ -3,7 +3,7 @@
 
 check_kselftest() {
 	local v t=tools/testing/selftests
-	local uio=$src/$t/uio o=$work/kselftest programs=(uio_msix_test uio_msix_fail_nth)
+	local uio=$src/$t/uio o=$work/kselftest programs=(uio_msix_test)
 	v=$(clang_version)
 	build_packages
 	packages file "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386

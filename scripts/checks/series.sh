@@ -121,8 +121,10 @@ check_maintainers() {
 }
 
 check_shellcheck() {
+	local files
 	packages shellcheck
-	cd "$TOP"
-	shellcheck -x scripts/*.sh bench/*.sh tests/guest/init.sh vfio/guest.sh .ci/run ||
-		fail "shellcheck complains"
+	cd "$TOP" || return
+	mapfile -t files < <(grep -rlE '^#!.*sh$' .ci scripts tests bench demo vfio)
+	printf '%s\n' "${files[@]}"
+	shellcheck -x -a "${files[@]}" || fail "shellcheck complains"
 }

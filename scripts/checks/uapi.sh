@@ -8,7 +8,7 @@ check_check_uapi() {
 	packages abigail-tools
 	abidiff=$(abidiff --version)
 	if ! printf '%s\n' 2.4 "${abidiff##* }" | sort -CV; then
-		borrow testing abigail-tools abidiff
+		borrow abigail-tools abidiff
 	fi
 	at 2
 	(cd "$src" && PATH=$CACHE/tools/bin:$PATH scripts/check-uapi.sh -b check-2 -p check-base)

@@ -24,7 +24,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#include "uio_msix_utils.h"
+#include "guest.h"
 
 #define PROGRAM		2000	/* calls */
 #define HANG_MS		30000
@@ -435,7 +435,7 @@ static int fd_for_vector(void)
 /* A register that may be written, in a page of the arena that is mapped. */
 static char *pointer_to_bar(void)
 {
-	uint32_t harmless = dev.kind ? dev.kind->scratch ?: 0x10 : 0;
+	uint32_t harmless = dev.kind ? guest_regs(&dev)->scratch ?: 0x10 : 0;
 	int i;
 
 	for (i = rnd(PAGES); harmless && i < PAGES; i++)

@@ -29,12 +29,43 @@ none|baseline) ;;
 *)
 	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
 	insmod /modules/uio_pci_generic.ko
+	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 # Beside another CPU (by boot.sh).
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
 
+# A busy host makes a guest slow, which is no report. Before it is given up, though.
+echo 240 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
+
+# wait_for COMMAND...: until it succeeds, but not for ever.
+wait_for() {
+	tries=0
+	until "$@"; do
+		[ $((tries += 1)) -lt 600 ] || { echo "not ok: not within a minute: $*"; return; }
+		sleep 0.1
+	done
+}
+
 # The QEMU monitor is at the other end of a virtio port.
+cat >/bin/monitor <<EOF
+#!/bin/sh
+# monitor COMMAND: a port that was asleep is not heard until it is probed again.
+cd /sys/bus/virtio/drivers/virtio_console || exit 1
+for dev in virtio*; do
+	echo "\$dev" >unbind
+	echo "\$dev" >bind
+done
+i=0
+until grep -qsx monitor /sys/class/virtio-ports/*/name; do
+	[ \$((i += 1)) -lt 100 ] || exit 1
+	sleep 0.1
+done
+port=\$(grep -lx monitor /sys/class/virtio-ports/*/name)
+port=\${port%/name}
+echo "\$1" >/dev/"\${port##*/}"
+EOF
+chmod +x /bin/monitor
 for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
 		monitor=/dev/$(basename "$(dirname "$name")")
@@ -53,27 +84,75 @@ device() {
 	done | sed -n "$1p"
 }
 
-# run NAME ADDRESS [VARIABLE=VALUE...]: the kernel's own runner, on one device.
-kselftest=/kselftest
-program=uio_msix_test
+# run NAME ADDRESS [VARIABLE=VALUE...]: the tests on one device, those of the series
+# by the kernel's own runner.
+bits32() { kselftest=/kselftest32 programs="uio_msix_test extra32"; }
+bits64() { kselftest=/kselftest programs="uio_msix_test extra"; }
+bits64
 run() {
 	name=$1 address=$2
 	shift 2
 	echo "guest: device $name $address"
 	if [ -z "$address" ]; then
 		echo "not ok: $name is not there"
-	else
-		env UIO_MSIX_DEV="$address" "$@" "$kselftest/run_kselftest.sh" -t "uio:$program" |
-			tee /tmp/result
-		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
+		return
 	fi
+	locks=$(lockdep)
+	for program in $programs; do
+		case $program in
+		uio_msix_test)
+			env UIO_MSIX_DEV="$address" "$@" $kselftest/run_kselftest.sh -t "uio:$program" ;;
+		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | sed 's/^/# /' ;;
+		esac | tee /tmp/result
+		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
+	done
+	[ "$locks" = "$(lockdep)" ] || echo "not ok: lockdep is off since $name"
 }
+lockdep() { sed -n 's/^ debug_locks: *//p' /proc/lockdep_stats 2>/dev/null; }
+
+# aer PORT ERROR: the port reports it, and has recovered.
+cat >/bin/aer <<EOF
+#!/bin/sh
+dmesg -c >/dev/null
+monitor "pcie_aer_inject_error \$1 \$2" || exit 1
+i=0
+until dmesg | grep -q 'device recovery successful'; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	sleep 0.1
+done
+EOF
+# pull ID PATH: the monitor pulls the device, and PATH is gone.
+cat >/bin/pull <<EOF
+#!/bin/sh
+monitor "device_del \$1" || exit 1
+i=0
+while [ -e "\$2" ]; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	sleep 0.1
+done
+EOF
+chmod +x /bin/aer /bin/pull
+# Devices need not be asleep for long.
+for test in suspend hibernate; do
+	[ ! -f /sys/module/$test/parameters/pm_test_delay ] ||
+		echo 1 >/sys/module/$test/parameters/pm_test_delay
+done
 
 finish() {
 	echo "guest: done"
 	reboot -f
 	sleep 60
 }
+
+# vector_of ADDRESS: the interrupt of its vector 1 is in $irq once there is one.
+vector_of() {
+	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
+	[ -n "$irq" ]
+}
+
+# slept PID: how often it went to sleep; sleeps PID N: again, after N times.
+slept() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' /proc/"$1"/status; }
+sleeps() { grep -q '^State:.S' /proc/"$1"/status && [ "$(slept "$1")" -gt "$2" ]; }
 
 # The program in the documentation, until its device is unbound.
 example() {
@@ -84,10 +163,12 @@ example() {
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/bind
 	/example /dev/"$(ls "$dev/uio")" >/tmp/example 2>&1 &
 	example=$!
-	sleep 2
-	irq=$(sed -n "s/^ *\([0-9]*\):.*uio_msix\[1\]($1)$/\1/p" /proc/interrupts)
-	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for vector_of "$1"
 	sleep 1
+	wait_for sleeps $example 0
+	before=$(slept $example)
+	echo trigger >/sys/kernel/debug/irq/irqs/"$irq"
+	wait_for sleeps $example "$before"
 	echo "$1" >/sys/bus/pci/drivers/uio_msix/unbind
 	wait $example
 	echo >"$dev/driver_override"
@@ -113,13 +194,15 @@ long() {
 	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
 }
 
+unshared() { [ "$(readlink "/proc/$space/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+
 # The guest's kernel has the other card on the wire in a network namespace, with
 # several addresses, for both queues of ours.
 start_peer() {
 	echo 16 >/proc/sys/vm/nr_hugepages
 	unshare -n sleep 100000 &
 	space=$!
-	sleep 1
+	wait_for unshared
 	peer=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	ip link set "$peer" netns $space
 	peer ip link set lo up
@@ -130,12 +213,14 @@ start_peer() {
 }
 peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 
+answers() { nsenter -t "$space" -n /bin/ping -q -c 1 -W 1 "$1" >/dev/null; }
+
 # The userspace driver answers it.
 demo() {
 	start_peer
 	demo_host "$1" 10.0.0.100 &
 	host=$!
-	sleep 4
+	wait_for answers 10.0.0.100
 	for i in 1 2 3 4; do
 		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
@@ -156,6 +241,18 @@ demo() {
 	wait $host || echo "not ok demo_host: exit code $?"
 	kill $space
 }
+
+# own NAME ADDRESS PROGRAM [ARGUMENT...]: one of our programs, on one device.
+own() {
+	name=$1 address=$2
+	shift 2
+	echo "guest: device $name $address"
+	UIO_MSIX_DEV=$address "$@" 2>&1 | sed 's/^/# /' | tee /tmp/result
+	grep -q '^# # Totals:' /tmp/result || echo "not ok: $name does not finish"
+}
+
+# below PORT [FUNCTION]: the address of what is in it.
+below() { basename "$(echo /sys/bus/pci/devices/0000:00:"$1".0/0000:*:00."${2:-0}")"; }
 
 # Have kmemleak look for what nobody points to any more, twice to be sure.
 leaks() {
@@ -196,32 +293,33 @@ baseline)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo "device_del pulled" >"$monitor"
 	i=0
-	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt 20 ]; do
+	# With PREEMPT_RT, 7.3-rc7 does not get there.
+	case $(uname -v) in *PREEMPT_RT*) limit=20 ;; *) limit=120 ;; esac
+	while [ -e "/sys/bus/pci/devices/$pulled" ] && [ $((i += 1)) -lt $limit ]; do
 		sleep 1
 	done
-	# With PREEMPT_RT, 7.3-rc7 does not get there.
 	[ ! -e "/sys/bus/pci/devices/$pulled" ] || echo "guest: not unplugged"
 	;;
 devices)
-	run igb "$pf"
+	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 	run rocker "$(device 1 1b36:0006)"
-	run nvme "$(device 1 1b36:0010)"
+	run nvme "$(device 1 1b36:0010)" UIO_MSIX_AER="aer rp2 SDN" UIO_MSIX_AER_NONFATAL="aer rp2 UNX_COMP"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf "$vf"; }
 	;;
 mutant)
 	# The quick ones first.
 	run rocker "$(device 1 1b36:0006)"
-	kselftest=/kselftest32
+	bits32
 	run rocker-32 "$(device 1 1b36:0006)"
-	kselftest=/kselftest
-	run igb "$pf"
+	bits64
+	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 	enable_vfs
 	run igb-vf "$vf"
-	program=uio_msix_fail_nth
+	programs=fail_nth
 	run rocker-faults "$(device 1 1b36:0006)"
 	;;
 faults)
-	program=uio_msix_fail_nth
+	programs=fail_nth
 	run rocker-faults "$(device 1 1b36:0006)"
 	run e1000e-faults "$(device 1 8086:10d3)"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf-faults "$vf"; }
@@ -251,16 +349,18 @@ nomsi)
 	;;
 lockdown)
 	# Nothing can be read from debugfs afterwards.
+	programs=extra
 	run e1000e-lockdown "$(device 1 8086:10d3)" UIO_MSIX_LOCKDOWN=1
 	;;
 compat)
-	kselftest=/kselftest32
+	bits32
 	run igb-32 "$pf"
 	run rocker-32 "$(device 1 1b36:0006)"
 	run nvme-32 "$(device 1 1b36:0010)"
 	;;
 unplug)
-	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="echo device_del pulled >$monitor"
+	programs=uio_msix_test
+	run igb-unplugged "$pulled" UIO_MSIX_UNPLUG="pull pulled /sys/bus/pci/devices/$pulled"
 	;;
 racespf|racesrocker)
 	[ "$what" = racespf ] && dev=$pf || dev=$(device 1 1b36:0006)
@@ -311,6 +411,31 @@ bench|benchkvm)
 		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
 	;;
 benchfire) long bench fire "$pf" ;;
+field)
+	export FIELD_MONITOR="$monitor" FIELD_PULL FIELD_PLUG FIELD_OTHER
+	own igb-field "$(below 11)" field -f field -f container
+	own nvme-driven "$(device 1 1b36:0010)" nvme
+	own ivshmem "$(device 1 1af4:1110)" doorbell
+	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
+	own igb-beside "$(below 14)" field -f port
+	# From here on lockdep may be off: see the baseline.
+	FIELD_PULL="device_del plugged" FIELD_PLUG="device_add qemu-xhci,bus=rp2,id=plugged"
+	own xhci-plugged "$(below 12)" field -f plug
+	FIELD_PULL="device_del memory"
+	own nvme-cmb "$(below 13)" field -f memory
+	;;
+onecpu)
+	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
+	;;
+kexec)
+	echo "guest: device kexec $(device 1 1b36:0010)"
+	kexec go "$(device 1 1b36:0010)" /kexec/kernel /kexec/initramfs \
+		"$(sed 's/guest=kexec/guest=kexeced initcall_blacklist=nvme_init/' /proc/cmdline)"
+	echo "not ok: kexec"
+	;;
+kexeced)
+	kexec look "$(device 1 1b36:0010)" | sed 's/^/# /'
+	;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;
@@ -327,6 +452,14 @@ iommu)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo identity >/sys/bus/pci/devices/"$pf"/iommu_group/type || echo "not ok: identity"
 	run igb-identity "$pf"
+	;;
+nointremap)
+	# The device can raise any vector; its DMA goes nowhere.
+	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
+	DMA*) ;;
+	*) echo "not ok: no IOMMU translates for $pf" ;;
+	esac
+	run igb-nointremap "$pf"
 	;;
 esac
 leaks

@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "uio_msix_utils.h"
+#include "guest.h"
 
 #define BIND		PCI_DRIVERS "uio_msix/bind"
 #define UNBIND		PCI_DRIVERS "uio_msix/unbind"
@@ -1071,7 +1071,7 @@ static void arg_in_bar(void)
 	while (next_round() && begin()) {
 		p = uio_msix_map(&dev, 0);
 		offset = dev.maps[0].offset;
-		offset += dev.kind ? dev.kind->scratch : 0;
+		offset += guest_regs(&dev)->scratch;
 		against(bar_ioctls, p + offset, UNBIND, bdf);
 		munmap(p, dev.maps[0].size);
 	}

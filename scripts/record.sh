@@ -1,0 +1,50 @@
+#!/bin/bash
+# Record how a long run in full ended, for README and the cover letter.
+#
+# Needs:  to publish, the kernel tree: the description of its branch is the text
+#         of the cover letter
+# Makes:  out/long/NAME: the commit, what ran and the last line it printed. With
+#         PUBLISH=1 the table of all that are there, between the markers of
+#         README.md and the lines "In full, and the commit:" and '"make check" runs
+#         each of them in short.' of the cover letter
+# Usage:  [PUBLISH=1] record.sh [NAME WHAT LINE]
+. "$(dirname "$0")/lib.sh"
+
+records=$TOP/out/long
+mkdir -p "$records"
+if [ $# != 0 ]; then
+	commit=$(git -C "$TOP" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+	[ -z "$(git -C "$TOP" status --porcelain 2>/dev/null)" ] || commit+=+
+	printf '%s\t%s\t%s\n' "$commit" "$2" "$3" >"$records/$1"
+fi
+[ -n "${PUBLISH:-}" ] || exit 0
+
+# The table instead of what is between the lines BEGIN and END.
+put() {	# FILE BEGIN END TABLE
+	awk -v begin="$2" -v end="$3" -v table="$4" '
+		$0 == end { inside = 0 }
+		!inside { print }
+		$0 == begin { print table; inside = found = 1 }
+		END { exit inside || !found }' "$1" >"$records/.new" ||
+		die "no place for the long runs in $1"
+	cat "$records/.new" >"$1"
+	rm "$records/.new"
+}
+
+readme='| | | last line | commit |
+| --- | --- | --- | --- |'
+cover=
+for name in races fuzz soak mutants coverage bench; do
+	[ -f "$records/$name" ] || continue
+	IFS=$'\t' read -r commit what line <"$records/$name"
+	readme+=$'\n'"| \`make $name\` | $what | \`$line\` | $commit |"
+	cover+=$'\n'"$(printf '%-8s  %-34s  %s\n          %s' "$name" "$what" "$commit" "${line#"$name: "}")"
+done
+put "$TOP/README.md" '<!-- long runs -->' '<!-- end of long runs -->' "$readme"
+
+tree=$CACHE/linux
+git -C "$tree" config branch.series.description >"$records/.cover"
+put "$records/.cover" 'In full, and the commit:' '"make check" runs each of them in short.' \
+	"$cover"$'\n'
+git -C "$tree" config branch.series.description "$(cat "$records/.cover")"
+rm "$records/.cover"

@@ -1,0 +1,1318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * uio_msix: what is tested beyond the kselftest of the series, for it takes more
+ * time, devices that are known, or what is in this guest only. Environment as
+ * of uio_msix_test, and:
+ *
+ *	UIO_MSIX_BRIDGE, UIO_MSIX_NO_MSIX	devices that must be refused
+ *	UIO_MSIX_AER_NONFATAL='command'	as UIO_MSIX_AER
+ *	UIO_MSIX_LOCKDOWN=1		may lock the kernel down, until reboot
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <linux/capability.h>
+
+#include "kselftest_harness.h"
+#include "guest.h"
+
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	600
+
+#define ROUNDS		300
+#define NOBODY		65534
+#define UIO_PORT	"/sys/class/uio/%s/portio/port"
+#define MEDDLE		"/sys/module/meddle/parameters/"
+
+static const char *bdf;
+
+FIXTURE(extra) {
+	struct uio_msix dev;
+	int efd;
+};
+
+FIXTURE_SETUP(extra)
+{
+	if (!bdf || !pci_has(bdf, "vendor"))
+		SKIP(return, "no device: set UIO_MSIX_DEV");
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	self->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ASSERT_LE(0, self->efd);
+}
+
+FIXTURE_TEARDOWN(extra)
+{
+	uio_msix_close(&self->dev);
+	close(self->efd);
+}
+
+static void attach_and_fire(struct __test_metadata *_metadata,
+			    struct uio_msix *dev, int efd)
+{
+	ASSERT_EQ(0, set_eventfd(dev, 0, efd));
+	ASSERT_EQ(0, uio_msix_fire(dev, 0));
+	ASSERT_EQ(1, events(efd, EVENT_MS));
+}
+
+static void rebind(struct __test_metadata *_metadata, struct uio_msix *dev)
+{
+	uio_msix_close(dev);
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(dev, bdf));
+}
+
+static void reopen(struct __test_metadata *_metadata, struct uio_msix *dev)
+{
+	uio_msix_close(dev);
+	ASSERT_EQ(0, uio_msix_open(dev));
+}
+
+/* Write to a parameter of tests/modules/meddle. */
+static int meddle(const char *parameter, const char *value)
+{
+	return put(path(MEDDLE "%s", parameter), value);
+}
+
+/* Write to a register of the configuration space. */
+static void config_write(int offset, int size, uint32_t value)
+{
+	int fd = open(pci(bdf, "config"), O_RDWR | O_CLOEXEC);
+
+	if (pwrite(fd, &value, size, offset) != size)
+		perror("config");
+	close(fd);
+}
+
+/* Bind @dev, which must fail with @error and one line that says @why. */
+static void refused(struct __test_metadata *_metadata, const char *dev,
+		    int error, const char *why)
+{
+	int log = log_open();
+
+	EXPECT_EQ(error, pci_bind(dev, "uio_msix"));
+	EXPECT_EQ(1, log_count(log, dev, why));
+}
+
+TEST_F(extra, other_drivers_have_no_ioctls)
+{
+	struct uio_msix other;
+
+	if (access(PCI_DRIVERS "uio_pci_generic", F_OK) ||
+	    pci_bind(bdf, "uio_pci_generic"))
+		SKIP(return, "uio_pci_generic is not there, or has no INTx");
+	ASSERT_EQ(0, uio_msix_find(&other, bdf));
+	EXPECT_EQ(-ENOTTY, uio_msix_open(&other));
+	EXPECT_LE(0, other.fd);
+	uio_msix_close(&other);
+}
+
+struct replacer {
+	struct uio_msix *dev;
+	int efd;
+	unsigned int seen;
+	unsigned long count;
+	bool stop;
+	int error;
+};
+
+/* A replaced eventfd is final: what it has is counted, and it is freed. */
+static void *replace_loop(void *arg)
+{
+	struct replacer *r = arg;
+	int efd;
+
+	while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE) && !r->error) {
+		efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		r->error = set_eventfd(r->dev, 0, efd);
+		__atomic_add_fetch(&r->seen, events(r->efd, 0),
+				   __ATOMIC_RELEASE);
+		close(r->efd);
+		r->efd = efd;
+		r->count++;
+	}
+	return NULL;
+}
+
+/* The next interrupt is fired when the last was seen: none can merge. */
+TEST_F(extra, replace_loses_and_doubles_nothing)
+{
+	struct replacer r = { .dev = &self->dev, .efd = self->efd };
+	unsigned int before, lost = 0;
+	pthread_t thread;
+	int round, ms;
+
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, replace_loop, &r));
+	for (round = 0; round < ROUNDS && !lost; round++) {
+		before = __atomic_load_n(&r.seen, __ATOMIC_ACQUIRE);
+		EXPECT_EQ(0, uio_msix_fire(&self->dev, 0));
+		for (ms = 0; ms < EVENT_MS * 10; ms++) {
+			if (__atomic_load_n(&r.seen, __ATOMIC_ACQUIRE) != before)
+				break;
+			usleep(100);
+		}
+		lost += ms == EVENT_MS * 10;
+	}
+	__atomic_store_n(&r.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	TH_LOG("%d interrupts, %lu replacements", round, r.count);
+	EXPECT_EQ(0, r.error);
+	EXPECT_LT(2UL, r.count);
+	EXPECT_EQ(0U, lost);
+	EXPECT_EQ(ROUNDS, (int)r.seen + events(r.efd, QUIET_MS));
+	self->efd = r.efd;
+}
+
+/* Whether the device holds the interrupts back; -1 if the kernel won't say. */
+static int masked_in_device(struct uio_msix *dev, uint32_t vector)
+{
+	FILE *f = fopen(path("/sys/kernel/debug/irq/irqs/%d",
+			     uio_msix_irq(dev, vector)), "re");
+	int masked = f ? 0 : -1;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		masked |= !!strstr(line, "IRQD_IRQ_MASKED");
+	if (f)
+		fclose(f);
+	return masked;
+}
+
+TEST_F(extra, mask_holds_back_and_delivers_one)
+{
+	int other = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), i;
+
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_NE(1, masked_in_device(&self->dev, 0));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	/* At once, not at the first interrupt. */
+	EXPECT_NE(0, masked_in_device(&self->dev, 0));
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+
+	/* Not two now and then: one pending here, one in the device. */
+	for (i = 0; i < 150; i++) {
+		if (i % 3 == 0)
+			EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+		if (i % 3 < 2)
+			continue;
+		EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+		EXPECT_EQ(1, events(self->efd, EVENT_MS));
+		EXPECT_EQ(0, events(self->efd, 1));
+	}
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+
+	/* Unmasked with nothing held back: nothing. */
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+
+	/* A new eventfd does not unmask, and gets what was held back. */
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, other));
+	EXPECT_EQ(0, events(other, QUIET_MS));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(1, events(other, EVENT_MS));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+}
+
+TEST_F(extra, detach_and_reattach)
+{
+	int other = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+	EXPECT_EQ(-1, uio_msix_irq(&self->dev, 0));
+	EXPECT_EQ(-EINVAL, set_mask(&self->dev, 0, 0));
+
+	/* The mask is forgotten. */
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, other));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(1, events(other, EVENT_MS));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(0, events(other, QUIET_MS));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(1, events(other, EVENT_MS));
+
+	/* Only the device can fire a detached vector. */
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+	if (self->dev.kind)
+		uio_msix_fire(&self->dev, 0);
+	EXPECT_EQ(0, events(other, QUIET_MS));
+	/* Where it is pending. */
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, other));
+	events(other, QUIET_MS);
+}
+
+TEST_F(extra, mapping_keeps_it_open)
+{
+	uint32_t *p;
+
+	if (!self->dev.num_maps)
+		SKIP(return, "no BAR to map");
+	p = uio_msix_map(&self->dev, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	uio_msix_close(&self->dev);
+	EXPECT_FALSE(sigbus_at(p));
+	EXPECT_TRUE(pci_master(bdf));
+	EXPECT_EQ(-EBUSY, uio_msix_open(&self->dev));
+	munmap(p, self->dev.maps[0].size);
+	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+}
+
+TEST_F(extra, open_needs_cap_sys_rawio)
+{
+	struct __user_cap_header_struct hdr = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct cap[2];
+	int status;
+	pid_t pid;
+
+	uio_msix_close(&self->dev);
+	/* Nor will it do in a user namespace. */
+	pid = fork();
+	if (!pid)
+		_exit(!unshare(CLONE_NEWUSER) &&
+		      uio_msix_open(&self->dev) != -EPERM);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+
+	ASSERT_EQ(0, syscall(SYS_capget, &hdr, cap));
+	cap[0].effective &= ~(1 << CAP_SYS_RAWIO);
+	ASSERT_EQ(0, syscall(SYS_capset, &hdr, cap));
+	EXPECT_EQ(-EPERM, uio_msix_open(&self->dev));
+	cap[0].effective |= 1 << CAP_SYS_RAWIO;
+	ASSERT_EQ(0, syscall(SYS_capset, &hdr, cap));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+}
+
+static pid_t keep_resetting(struct uio_msix *dev)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		uio_msix_close(dev);
+	}
+	while (!pid) {
+		put(pci(bdf, "reset"), "1");
+		usleep(1000);
+	}
+	return pid;
+}
+
+static void stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Whatever it runs into, open says so, and bus mastering is as open and close want. */
+TEST_F(extra, open_and_close_during_resets)
+{
+	int round;
+	pid_t pid;
+
+	if (!pci_has(bdf, "reset"))
+		SKIP(return, "%s cannot be reset", bdf);
+	uio_msix_close(&self->dev);
+	for (round = 0; round < 4; round++) {
+		rebind(_metadata, &self->dev);
+		pid = keep_resetting(&self->dev);
+		/* A reset just after it ends the session: do not touch it. */
+		self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+		EXPECT_TRUE(self->dev.fd >= 0 || errno == EAGAIN);
+		usleep(30000);
+		uio_msix_close(&self->dev);
+		stop(pid);
+		EXPECT_FALSE(pci_master(bdf));
+	}
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* For an instant it waits, longer it does not. */
+TEST_F(extra, open_of_a_locked_device_is_eagain)
+{
+	if (access(MEDDLE "hold", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, meddle("hold", path("%s 3000", bdf)));
+	EXPECT_EQ(-EAGAIN, try_open(&self->dev));
+	sleep(5);
+	EXPECT_EQ(0, try_open(&self->dev));
+	ASSERT_EQ(0, meddle("hold", path("%s 20", bdf)));
+	EXPECT_EQ(0, try_open(&self->dev));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+
+	/* Close cannot reset it then, but the next open does. */
+	ASSERT_EQ(0, meddle("hold", path("%s 1000", bdf)));
+	uio_msix_close(&self->dev);
+	EXPECT_FALSE(pci_master(bdf));
+	sleep(2);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* And a reset that failed is none. */
+TEST_F(extra, open_is_eio_if_the_reset_fails)
+{
+	if (access(MEDDLE "fail_reset", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	if (!pci_has(bdf, "reset"))
+		SKIP(return, "%s cannot be reset", bdf);
+	ASSERT_EQ(0, meddle("fail_reset", "5"));
+	uio_msix_close(&self->dev);
+	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_EQ(-EIO, try_open(&self->dev));
+	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_EQ(-EIO, try_open(&self->dev));
+	ASSERT_EQ(0, meddle("fail_reset", "0"));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* Set a bit that only a reset clears; whether it is set. */
+static bool set_bit(struct uio_msix *dev)
+{
+	const struct guest_regs *r = guest_regs(dev);
+
+	reg_write(dev->regs, r->cleared, reg_read(dev->regs, r->cleared) | r->bit);
+	return reg_read(dev->regs, r->cleared) & r->bit;
+}
+
+/* Open without the set-up that would set it, and look. */
+static bool open_and_look(struct uio_msix *dev)
+{
+	const struct guest_regs *r = guest_regs(dev);
+
+	dev->fd = open(dev->path, O_RDWR | O_CLOEXEC);
+	dev->bar0 = uio_msix_map(dev, 0);
+	dev->regs = dev->bar0 + dev->maps[0].offset;
+	return reg_read(dev->regs, r->cleared) & r->bit;
+}
+
+/* Resets were switched off for one close: the next open makes up for it. */
+TEST_F(extra, reset_method_empty_for_a_close)
+{
+	char method[64];
+
+	get(pci(bdf, "reset_method"), method);
+	if (!guest_regs(&self->dev)->bit || strcmp(method, "flr"))
+		SKIP(return, "no register known that a reset clears");
+	ASSERT_TRUE(set_bit(&self->dev));
+	ASSERT_EQ(0, put(pci(bdf, "reset_method"), "\n"));
+	uio_msix_close(&self->dev);
+
+	/* No reset at all: that is no failure. */
+	EXPECT_TRUE(open_and_look(&self->dev));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, put(pci(bdf, "reset_method"), "default"));
+	EXPECT_FALSE(open_and_look(&self->dev));
+}
+
+/* BAR0 by sysfs, which has it while the device is not bound. */
+static void *map_resource0(size_t size)
+{
+	int fd = open(pci(bdf, "resource0"), O_RDWR | O_CLOEXEC);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	close(fd);
+	return p;
+}
+
+/* What the device was told is forgotten by close, unbind and the first open. */
+TEST_F(extra, resets)
+{
+	size_t size = self->dev.maps[0].size;
+	uint32_t reg, bit, *regs;
+	char method[64];
+
+	get(pci(bdf, "reset_method"), method);
+	if (!self->dev.kind || !guest_regs(&self->dev)->bit || strcmp(method, "flr"))
+		SKIP(return, "no register known that a reset clears");
+	reg = guest_regs(&self->dev)->cleared;
+	bit = guest_regs(&self->dev)->bit;
+	reg_write(self->dev.regs, reg, reg_read(self->dev.regs, reg) | bit);
+	EXPECT_NE(0U, reg_read(self->dev.regs, reg) & bit);
+	uio_msix_close(&self->dev);
+
+	/* Open without the set-up that would set it. */
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+	self->dev.bar0 = uio_msix_map(&self->dev, 0);
+	self->dev.regs = self->dev.bar0 + self->dev.maps[0].offset;
+	EXPECT_EQ(0U, reg_read(self->dev.regs, reg) & bit);
+
+	reg_write(self->dev.regs, reg, reg_read(self->dev.regs, reg) | bit);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	uio_msix_close(&self->dev);
+	regs = map_resource0(size);
+	ASSERT_TRUE(regs != MAP_FAILED);
+	EXPECT_EQ(0U, reg_read(regs, reg) & bit);
+
+	/* Nobody knows what another driver left behind. */
+	reg_write(regs, reg, reg_read(regs, reg) | bit);
+	EXPECT_NE(0U, reg_read(regs, reg) & bit);
+	munmap(regs, size);
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+	self->dev.bar0 = uio_msix_map(&self->dev, 0);
+	self->dev.regs = self->dev.bar0 + self->dev.maps[0].offset;
+	EXPECT_EQ(0U, reg_read(self->dev.regs, reg) & bit);
+}
+
+TEST_F(extra, lets_go_of_eventfds)
+{
+	enum { DETACH, REPLACE, ERROR, CLOSE, RESET, UNBIND, HOWS };
+	int how, fd, id;
+
+	for (how = 0; how < HOWS; how++) {
+		fd = eventfd(0, EFD_CLOEXEC);
+		id = eventfd_id(fd);
+		ASSERT_LE(0, id);
+		if (how == ERROR)
+			set_eventfd(&self->dev, ~0u, fd);
+		else
+			ASSERT_EQ(0, set_eventfd(&self->dev, 0, fd));
+		close(fd);
+		EXPECT_EQ(how == ERROR, eventfd_is_free(id));
+		switch (how) {
+		case DETACH:
+			EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+			break;
+		case REPLACE:
+			EXPECT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+			break;
+		case CLOSE:
+			uio_msix_close(&self->dev);
+			EXPECT_EQ(0, uio_msix_open(&self->dev));
+			break;
+		case RESET:
+			if (put(pci(bdf, "reset"), "1"))
+				uio_msix_close(&self->dev);
+			break;
+		case UNBIND:
+			EXPECT_EQ(0, pci_bind(bdf, ""));
+		}
+		EXPECT_TRUE(eventfd_is_free(id)) {
+			TH_LOG("case %d", how);
+		}
+		if (how == RESET)
+			reopen(_metadata, &self->dev);
+	}
+}
+
+/* The node is pinned while it is open, and no longer. */
+TEST_F(extra, lets_go_of_the_inode)
+{
+	struct statvfs before, after;
+	int round;
+
+	ASSERT_EQ(0, statvfs("/dev", &before));
+	for (round = 0; round < 4; round++) {
+		if (round % 2)
+			uio_msix_close(&self->dev);
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+	}
+	ASSERT_EQ(0, statvfs("/dev", &after));
+	EXPECT_EQ(before.f_ffree, after.f_ffree);
+}
+
+/* Nor is the file system: the next one gets its number, the lowest free one. */
+TEST_F(extra, lets_go_of_the_file_system)
+{
+	char dir[] = "/tmp/uio_msix_XXXXXX";
+	struct stat node, first, next;
+	int round;
+
+	ASSERT_EQ(0, stat(self->dev.path, &node));
+	uio_msix_close(&self->dev);
+	ASSERT_TRUE(!!mkdtemp(dir));
+	for (round = 0; round < 4; round++) {
+		if (mount("none", dir, "tmpfs", 0, NULL))
+			SKIP(return, "no tmpfs");
+		ASSERT_EQ(0, stat(dir, &next));
+		if (!round)
+			first = next;
+		EXPECT_EQ(first.st_dev, next.st_dev);
+		snprintf(self->dev.path, sizeof(self->dev.path), "%s/uio", dir);
+		ASSERT_EQ(0, mknod(self->dev.path, S_IFCHR | 0600, node.st_rdev));
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		/* Unmounted before the close, and before the unbind. */
+		EXPECT_EQ(0, umount2(dir, MNT_DETACH));
+		if (round % 2) {
+			EXPECT_EQ(0, pci_bind(bdf, ""));
+			EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+		}
+		uio_msix_close(&self->dev);
+	}
+	rmdir(dir);
+}
+
+/* Whether another BAR, of this or another device, is on the pages of this one. */
+static bool shares_page(uint64_t start, uint64_t len)
+{
+	uint64_t page = getpagesize(), from = start & -page;
+	uint64_t to = (start + len + page - 1) & -page;
+	unsigned long long s, e, flags;
+	bool shares = false;
+	glob_t files;
+	size_t i;
+	int bar;
+	FILE *f;
+
+	if (glob(pci("*", "resource"), 0, NULL, &files))
+		return false;
+	for (i = 0; i < files.gl_pathc; i++) {
+		f = fopen(files.gl_pathv[i], "re");
+		/* Six BARs and the ROM; what follows are windows of bridges. */
+		for (bar = 0; f && bar < 7; bar++) {
+			if (fscanf(f, "%llx %llx %llx", &s, &e, &flags) != 3)
+				break;
+			if (flags & IORESOURCE_MEM && s != start &&
+			    s < to && e >= from)
+				shares = true;
+		}
+		if (f)
+			fclose(f);
+	}
+	globfree(&files);
+	return shares;
+}
+
+/* And the log names what is left out: all of a BAR, or the pages of the table. */
+TEST_F(extra, maps_all_but_the_table)
+{
+	uint64_t page = getpagesize(), start, len, from, to, mapped;
+	int cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX), bar, i, log;
+	char bar_name[16];
+	uint32_t table = pci_config(bdf, cap + PCI_MSIX_TABLE, 4);
+	uint32_t n = (pci_config(bdf, cap + PCI_MSIX_FLAGS, 2) &
+		      PCI_MSIX_FLAGS_QSIZE) + 1;
+
+	for (bar = 0; bar < 6; bar++) {
+		len = pci_bar(bdf, bar, IORESOURCE_MEM, &start);
+		if (!len)
+			continue;
+
+		/* The pages of the table, as [from, to). */
+		from = 0;
+		to = 0;
+		if (bar == (int)(table & PCI_MSIX_TABLE_BIR)) {
+			from = start + (table & PCI_MSIX_TABLE_OFFSET);
+			to = (from + n * PCI_MSIX_ENTRY_SIZE + page - 1) & -page;
+			from &= -page;
+		}
+
+		mapped = 0;
+		for (i = 0; i < self->dev.num_maps; i++) {
+			struct uio_map *map = &self->dev.maps[i];
+			char name[64];
+
+			if (map->addr < (start & -page) ||
+			    map->addr >= start + len)
+				continue;
+			snprintf(name, sizeof(name), map->addr <= start ?
+				 "BAR%d" : "BAR%d+0x%llx", bar,
+				 (unsigned long long)(map->addr - start));
+			EXPECT_STREQ(name, map->name);
+			EXPECT_TRUE(map->addr >= to ||
+				    map->addr + map->size <= from);
+			mapped += map->size;
+		}
+		log = log_open();
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		snprintf(bar_name, sizeof(bar_name), "BAR%d", bar);
+		EXPECT_EQ(mapped < len, log_count(log, bdf, bar_name) > 0) {
+			TH_LOG("%s", bar_name);
+		}
+		/* A BAR below a page is mapped with it, unless it shares it. */
+		EXPECT_EQ(shares_page(start, len) ? 0 :
+			  ((len + page - 1) & -page) - (to - from), mapped) {
+			TH_LOG("BAR%d", bar);
+		}
+	}
+}
+
+/* The first word of each map is what sysfs shows there while it is not bound. */
+TEST_F(extra, maps_are_where_they_say)
+{
+	uint64_t page = getpagesize(), start;
+	uint32_t word[ARRAY_SIZE(self->dev.maps)];
+	struct uio_map *map;
+	int i, fd, bar;
+	char name[32];
+	void *p;
+
+	/* Without what the set-up changed. */
+	uio_msix_close(&self->dev);
+	self->dev.fd = open(self->dev.path, O_RDWR | O_CLOEXEC);
+	for (i = 0; i < self->dev.num_maps; i++) {
+		map = &self->dev.maps[i];
+		p = uio_msix_map(&self->dev, i);
+		ASSERT_TRUE(p != MAP_FAILED);
+		word[i] = reg_read(p, map->offset);
+		munmap(p, map->size);
+	}
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	for (i = 0; i < self->dev.num_maps; i++) {
+		map = &self->dev.maps[i];
+		ASSERT_TRUE(sscanf(map->name, "BAR%d", &bar) == 1);
+		ASSERT_NE(0U, pci_bar(bdf, bar, IORESOURCE_MEM, &start));
+		snprintf(name, sizeof(name), "resource%d", bar);
+		fd = open(pci(bdf, name), O_RDWR | O_CLOEXEC);
+		p = mmap(NULL, map->size, PROT_READ, MAP_SHARED, fd,
+			 map->addr - (start & -page));
+		ASSERT_TRUE(p != MAP_FAILED);
+		EXPECT_EQ(word[i], reg_read(p, map->offset)) {
+			TH_LOG("%s", map->name);
+		}
+		munmap(p, map->size);
+		close(fd);
+	}
+}
+
+TEST_F(extra, io_bars_are_port_regions)
+{
+	const char *uio = self->dev.path + strlen("/dev/");
+	char name[64], bar_name[16];
+	uint64_t start, len;
+	int bar, port = 0;
+
+	EXPECT_STREQ("uio_msix", get(path("/sys/class/uio/%s/name", uio), name));
+	for (bar = 0; bar < 6; bar++) {
+		len = pci_bar(bdf, bar, IORESOURCE_IO, &start);
+		if (!len)
+			continue;
+		sprintf(bar_name, "BAR%d", bar);
+		EXPECT_STREQ(bar_name, get(path(UIO_PORT "%d/name", uio, port),
+					   name));
+		EXPECT_EQ(start, get_u64(path(UIO_PORT "%d/start", uio, port)));
+		EXPECT_EQ(len, get_u64(path(UIO_PORT "%d/size", uio, port)));
+		EXPECT_STREQ("port_x86", get(path(UIO_PORT "%d/porttype", uio,
+						  port), name));
+		port++;
+	}
+	EXPECT_EQ(-1, access(path(UIO_PORT "%d", uio, port), F_OK));
+	if (!port)
+		SKIP(return, "no I/O-port BAR");
+}
+
+/* What is left keeps its place, though the offset of its VMA moved. */
+TEST_F(extra, partial_munmap)
+{
+	size_t page = getpagesize();
+	uint32_t scratch;
+	void *p;
+
+	if (!self->dev.kind || guest_regs(&self->dev)->scratch < 2 * page)
+		SKIP(return, "no register known on the third page");
+	scratch = guest_regs(&self->dev)->scratch;
+	reg_write(self->dev.regs, scratch, 0x12345000);
+	EXPECT_EQ(0x12345000U, reg_read(self->dev.regs, scratch));
+
+	/* Take a page away before anything is faulted in. */
+	p = uio_msix_map(&self->dev, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	munmap(p + page, page);
+	EXPECT_EQ(0x12345000U, reg_read(p, scratch));
+	munmap(p, page);
+	reg_write(p, scratch, 0x54321000);
+	EXPECT_EQ(0x54321000U, reg_read(self->dev.regs, scratch));
+	munmap(p + 2 * page, self->dev.maps[0].size - 2 * page);
+}
+
+/* Write back what the command register holds: 0 or -errno. */
+static int try_config(const char *file)
+{
+	int fd = open(file, O_RDWR | O_CLOEXEC), ret = 0;
+	uint16_t command;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &command, 2, PCI_COMMAND) != 2 ||
+	    pwrite(fd, &command, 2, PCI_COMMAND) != 2)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* Every other way to a BAR: closed while bound, open to root before and after. */
+TEST_F(extra, no_other_way_to_the_bars)
+{
+	uint64_t page = getpagesize(), start, len;
+	int bar, bound, user, error;
+	const char *sysfs;
+	char proc[32];
+
+	snprintf(proc, sizeof(proc), "/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8);
+	for (bound = 1; bound >= 0; bound--) {
+		for (bar = 0; bar < 6 * 2; bar++) {
+			user = bar / 6;
+			len = pci_bar(bdf, bar % 6, IORESOURCE_MEM, &start);
+			if (!len || (!bound && len < page))
+				continue;
+			error = user ? -EACCES : bound ? -EINVAL : 0;
+			ASSERT_EQ(0, seteuid(user ? NOBODY : 0));
+			sysfs = path(PCI_DEVICES "%s/resource%d", bdf, bar % 6);
+			EXPECT_EQ(error, try_map(sysfs, 0));
+			sysfs = path("%s_wc", sysfs);
+			if (!access(sysfs, F_OK))
+				EXPECT_EQ(error, try_map(sysfs, 0));
+			if (!access(proc, F_OK))
+				EXPECT_EQ(error, try_map(proc, start & -page));
+			EXPECT_EQ(error == -EINVAL ? -EPERM : error,
+				  try_map("/dev/mem", start & -page));
+			ASSERT_EQ(0, seteuid(0));
+		}
+		uio_msix_close(&self->dev);
+		if (bound)
+			ASSERT_EQ(0, pci_bind(bdf, ""));
+	}
+}
+
+/* Configuration space is root's, until the kernel is locked down. */
+TEST_F(extra, config_is_for_root)
+{
+	EXPECT_EQ(0, try_config(pci(bdf, "config")));
+	ASSERT_EQ(0, seteuid(NOBODY));
+	EXPECT_EQ(-EACCES, try_config(pci(bdf, "config")));
+	if (!access(path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8), F_OK))
+		EXPECT_EQ(-EACCES, try_config(path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8)));
+	EXPECT_EQ(-1, open(self->dev.path, O_RDWR));
+	EXPECT_EQ(EACCES, errno);
+	ASSERT_EQ(0, seteuid(0));
+}
+
+/* Whether /proc/self/smaps gives the mapping at @p this VmFlag. */
+static bool vm_flag(void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[256], start[32];
+	bool at_p = false;
+
+	sprintf(start, "%lx-", (unsigned long)p);
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, start, strlen(start)))
+			at_p = true;
+		if (at_p && !strncmp(line, "VmFlags:", 8))
+			break;
+	}
+	if (f)
+		fclose(f);
+	return at_p && strstr(line, flag);
+}
+
+static int peek(pid_t pid, void *p)
+{
+	errno = 0;
+	ptrace(PTRACE_PEEKDATA, pid, p, NULL);
+	return -errno;
+}
+
+/* Who has a mapping can do no more with it than load and store in its range. */
+TEST_F(extra, mapping_leads_no_further)
+{
+	size_t page = getpagesize(), size = self->dev.maps[0].size;
+	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC), status;
+	uint32_t word = 1, copy;
+	struct iovec to = { &copy, 4 }, from = { &word, 4 };
+	void *p, *moved;
+	pid_t pid;
+
+	if (!self->dev.num_maps)
+		SKIP(return, "no BAR to map");
+	p = uio_msix_map(&self->dev, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+
+	/* In no core dump, in nobody's page cache: reading has side effects. */
+	EXPECT_TRUE(vm_flag(p, " io "));
+	EXPECT_TRUE(vm_flag(p, " pf "));
+	EXPECT_TRUE(vm_flag(p, " de "));
+	EXPECT_TRUE(vm_flag(p, " dd "));
+
+	/* The control, on memory of our own, is that these can work. */
+	EXPECT_EQ(4, pread(mem, &copy, 4, (uintptr_t)&word));
+	EXPECT_EQ(-1, pread(mem, &copy, 4, (uintptr_t)p));
+	EXPECT_EQ(4, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+	from.iov_base = p;
+	EXPECT_EQ(-1, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+	pid = fork();
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		_exit(raise(SIGSTOP));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, peek(pid, &word));
+	EXPECT_EQ(-EIO, peek(pid, p));
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+
+	EXPECT_TRUE(mremap(p, size, size + page, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_TRUE(mremap(p, 0, page, MREMAP_MAYMOVE) == MAP_FAILED);
+	moved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_TRUE(mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   moved) == moved);
+	EXPECT_FALSE(sigbus_at(moved));
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_TRUE(sigbus_at(moved));
+	munmap(moved, size);
+}
+
+/* The physical address of a page that is there, 0 if it cannot be known. */
+static uint64_t physical(void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t page = getpagesize(), entry;
+
+	if (pread(fd, &entry, 8, (uintptr_t)p / page * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * page;
+}
+
+/* Interrupts arrive either way; what else the device writes does not. */
+TEST_F(extra, dma_reaches_memory_unless_iommu)
+{
+	const struct guest_regs *kind = guest_regs(&self->dev);
+	size_t page = getpagesize();
+	uint32_t *regs = self->dev.regs;
+	int log = log_open(), faults = 0, tries;
+	uint64_t addr;
+	uint8_t *p;
+
+	if (!kind->dma)
+		SKIP(return, "no way known to have it write memory");
+	p = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	memset(p, 0x5a, page);
+	addr = physical(p);
+	ASSERT_NE(0U, addr);
+	ASSERT_EQ(0, set_eventfd(&self->dev, 2, self->efd));
+	reg_write(regs, kind->dma, addr);
+	reg_write(regs, kind->dma + 4, addr >> 32);
+	reg_write(regs, kind->dma + 8, 64);
+	reg_write(regs, kind->dma + 12, 2);	/* fill with 0x96, then vector 2 */
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+	EXPECT_EQ(pci_translated(bdf) ? 0x5a : 0x96, p[0]);
+	EXPECT_EQ(pci_translated(bdf) ? 0x5a : 0x96, p[63]);
+	EXPECT_EQ(0x5a, p[64]);
+	if (!access("/sys/class/iommu/dmar0", F_OK)) {
+		/* It says so in an interrupt of its own, sooner or later. */
+		for (tries = 0; tries < 100 && !faults; tries++) {
+			usleep(pci_translated(bdf) ? 10000 : 1000);
+			faults = log_count(log, bdf + 5, "DMA Write");
+		}
+		EXPECT_EQ(pci_translated(bdf), faults > 0);
+	}
+	close(log);
+	munmap(p, page);
+}
+
+TEST_F(extra, vf_needs_opt_in)
+{
+	if (!pci_is_vf(bdf))
+		SKIP(return, "not a VF");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, put(ALLOW_VF, "N"));
+	refused(_metadata, bdf, -EPERM, "VF");
+	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
+	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+
+	/* Looked at when it is bound, and then no more. */
+	ASSERT_EQ(0, put(ALLOW_VF, "N"));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
+}
+
+TEST_F(extra, pf_with_live_vfs)
+{
+	uio_msix_close(&self->dev);
+	if (!get_u64(pci(bdf, "sriov_totalvfs")))
+		SKIP(return, "no SR-IOV");
+	if (pci_bind(bdf, taken.driver) ||
+	    put(pci(bdf, "sriov_numvfs"), "1"))
+		SKIP(return, "driver '%s' enables no VF", taken.driver);
+	pci_bind(bdf, "");
+	if (!get_u64(pci(bdf, "sriov_numvfs")))
+		SKIP(return, "driver '%s' takes its VFs along", taken.driver);
+	refused(_metadata, bdf, -EBUSY, "VFs enabled");
+	ASSERT_EQ(0, pci_bind(bdf, taken.driver));
+	ASSERT_EQ(0, put(pci(bdf, "sriov_numvfs"), "0"));
+}
+
+TEST(bridge_and_no_msix)
+{
+	static const char * const other[][2] = {
+		{ "UIO_MSIX_BRIDGE", "bridge" },
+		{ "UIO_MSIX_NO_MSIX", "no MSI-X" },
+	};
+	char driver[64];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(other); i++) {
+		const char *dev = getenv(other[i][0]);
+
+		if (!dev)
+			SKIP(return, "no device: set %s", other[i][0]);
+		pci_driver(dev, driver);
+		refused(_metadata, dev, -ENODEV, other[i][1]);
+		pci_bind(dev, driver);
+	}
+}
+
+/* Set the number of the bus behind the bridge of @bdf: the number it had. */
+static int secondary_bus(int bus)
+{
+	char link[256], *bridge;
+	uint8_t old = bus;
+	int fd;
+
+	link[readlink(path(PCI_DEVICES "%s", bdf), link, 255)] = 0;
+	bridge = strrchr(link, '/');
+	*bridge = 0;
+	bridge = strrchr(link, '/') + 1;
+	if (strlen(bridge) != strlen("0000:00:00.0"))
+		return -1;
+	fd = open(pci(bridge, "config"), O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &old, 1, PCI_SECONDARY_BUS) != 1 ||
+	    pwrite(fd, &bus, 1, PCI_SECONDARY_BUS) != 1)
+		return -1;
+	close(fd);
+	return old;
+}
+
+/* A device that does not answer is waited for by nobody. */
+TEST_F(extra, absent_device)
+{
+	int bus;
+
+	if (pci_is_vf(bdf))
+		SKIP(return, "the PF answers for its VF");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	bus = secondary_bus(0xff);
+	if (bus < 0)
+		SKIP(return, "not behind a bridge");
+	EXPECT_EQ(0xffffU, pci_config(bdf, 0, 2));
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(-ENODEV, uio_msix_open(&self->dev));
+	refused(_metadata, bdf, -ENODEV, "MSI-X table is in no BAR");
+	secondary_bus(bus);
+	EXPECT_NE(0xffffU, pci_config(bdf, 0, 2));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+}
+
+/* What a quirk says; all is named. */
+TEST_F(extra, non_mappable_bars_are_not_mapped)
+{
+	int log = log_open();
+	char name[16];
+	uint64_t start;
+	int bar;
+
+	if (meddle("non_mappable_bars", path("%s 1", bdf)))
+		SKIP(return, "no tests/modules/meddle");
+	rebind(_metadata, &self->dev);
+	meddle("non_mappable_bars", path("%s 0", bdf));
+	EXPECT_EQ(0, self->dev.num_maps);
+	self->dev.kind = NULL;
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	for (bar = 0; bar < 6; bar++) {
+		if (!pci_bar(bdf, bar, IORESOURCE_MEM, &start))
+			continue;
+		sprintf(name, "BAR%d", bar);
+		lseek(log, 0, SEEK_SET);
+		EXPECT_LT(0, log_count(log, bdf, name));
+	}
+}
+
+/* What is claimed of a page beside a BAR is on a page that is mapped. */
+TEST_F(extra, no_pad_is_left_behind)
+{
+	FILE *f = fopen("/proc/iomem", "re");
+	unsigned long long from, to;
+	char line[256];
+	int i;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "uio_msix sub-page"))
+			continue;
+		ASSERT_EQ(2, sscanf(line, " %llx-%llx", &from, &to));
+		for (i = 0; i < self->dev.num_maps; i++)
+			if (from >= self->dev.maps[i].addr &&
+			    to < self->dev.maps[i].addr + self->dev.maps[i].size)
+				break;
+		EXPECT_LT(i, self->dev.num_maps) {
+			TH_LOG("%s", line);
+		}
+	}
+	fclose(f);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	f = fopen("/proc/iomem", "re");
+	while (f && fgets(line, sizeof(line), f))
+		EXPECT_FALSE(!!strstr(line, "uio_msix"));
+	fclose(f);
+}
+
+/* All of it damaged at once, while it is open and while it is closed. */
+TEST_F(extra, open_restores_the_state_of_the_bind)
+{
+	int exp = pci_find_cap(bdf, PCI_CAP_ID_EXP), pm, bar, open;
+	uint32_t before[64], i;
+
+	pm = pci_find_cap(bdf, PCI_CAP_ID_PM);
+	for (open = 1; open >= 0; open--) {
+		for (i = 0; i < 16; i++)
+			before[i] = pci_config(bdf, i * 4, 4);
+		before[16] = exp ? pci_config(bdf, exp + PCI_EXP_DEVCTL, 2) : 0;
+		if (!open)
+			uio_msix_close(&self->dev);
+		config_write(PCI_COMMAND, 2, 0);
+		for (bar = 0; bar < 6; bar++)
+			config_write(PCI_BASE_ADDRESS_0 + bar * 4, 4, 0);
+		config_write(PCI_INTERRUPT_LINE, 1, 0xee);
+		if (exp)
+			config_write(exp + PCI_EXP_DEVCTL, 2, 0);
+		if (pm)
+			config_write(pm + PCI_PM_CTRL, 2, 3);
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		for (i = 0; i < 16; i++)
+			EXPECT_EQ(before[i], pci_config(bdf, i * 4, 4)) {
+				TH_LOG("register 0x%x", i * 4);
+			}
+		EXPECT_EQ(before[16],
+			  exp ? pci_config(bdf, exp + PCI_EXP_DEVCTL, 2) : 0);
+		attach_and_fire(_metadata, &self->dev, self->efd);
+	}
+}
+
+/* A process that is in a system call with the file and in a register access. */
+static void *read_file(void *arg)
+{
+	struct uio_msix *dev = arg;
+	uint32_t count;
+
+	return read(dev->fd, &count, 4) == -1 && errno == EIO ? arg : NULL;
+}
+
+static void sigbus_exit(int sig)
+{
+	_exit(sig);
+}
+
+/*
+ * End the session by @how while a thread reads the file and a child makes
+ * interrupts by its own copy of the mapping, all the time.
+ */
+static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
+		      int efd, const char *how)
+{
+	uint32_t *p = dev->num_maps ? uio_msix_map(dev, 0) : NULL;
+	struct pollfd pfd = { .fd = dev->fd, .events = POLLIN };
+	pthread_t reader;
+	void *told;
+	int status;
+	pid_t pid;
+
+	ASSERT_TRUE(p != MAP_FAILED);
+	ASSERT_EQ(0, set_eventfd(dev, 0, efd));
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_file, dev));
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGBUS, sigbus_exit);
+		for (; p; usleep(10)) {
+			if (dev->kind)
+				uio_msix_fire(dev, 0);
+			reg_read(p, 0);
+		}
+		pause();
+	}
+	if (dev->kind)
+		EXPECT_LT(0, events(efd, EVENT_MS));
+
+	EXPECT_EQ(0, system(how));
+
+	if (!p)
+		kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (p) {
+		EXPECT_TRUE(WIFEXITED(status));
+		EXPECT_EQ(SIGBUS, WEXITSTATUS(status));
+		EXPECT_TRUE(sigbus_at(p));
+		munmap(p, dev->maps[0].size);
+	}
+	pthread_join(reader, &told);
+	EXPECT_TRUE(!!told);
+	EXPECT_EQ(1, poll(&pfd, 1, 0));
+	EXPECT_TRUE(pfd.revents & POLLERR);
+	EXPECT_EQ(-ENODEV, set_eventfd(dev, 0, efd));
+	EXPECT_EQ(-1, uio_msix_irq(dev, 0));
+	events(efd, QUIET_MS);
+}
+
+TEST_F(extra, unbind_while_it_interrupts)
+{
+	take_away(_metadata, &self->dev, self->efd,
+		  "echo $UIO_MSIX_DEV >/sys/bus/pci/drivers/uio_msix/unbind");
+	EXPECT_FALSE(pci_master(bdf));
+}
+
+TEST_F(extra, reset_while_it_interrupts)
+{
+	if (!pci_has(bdf, "reset"))
+		SKIP(return, "%s cannot be reset", bdf);
+	take_away(_metadata, &self->dev, self->efd,
+		  "echo 1 >/sys/bus/pci/devices/$UIO_MSIX_DEV/reset");
+	EXPECT_FALSE(pci_master(bdf));
+	reopen(_metadata, &self->dev);
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* Frozen for the image and thawed, which is not what suspend does. */
+TEST_F(extra, hibernation_while_it_interrupts)
+{
+	static const char how[] = "cd /sys/power && echo devices >pm_test && echo disk >state && echo none >pm_test";
+
+	if (access("/sys/power/disk", F_OK))
+		SKIP(return, "no CONFIG_HIBERNATION");
+	take_away(_metadata, &self->dev, self->efd, how);
+	EXPECT_FALSE(pci_master(bdf) || pci_intx(bdf));
+	reopen(_metadata, &self->dev);
+	attach_and_fire(_metadata, &self->dev, self->efd);
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(0, system(how));
+	EXPECT_FALSE(pci_master(bdf) || pci_intx(bdf));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* What a bind after a fatal error takes over is the good configuration. */
+TEST_F(extra, error_then_bind)
+{
+	int tries;
+
+	if (!getenv("UIO_MSIX_AER"))
+		SKIP(return, "no way to inject an error: set UIO_MSIX_AER");
+	for (tries = 0; tries < 2; tries++) {
+		take_away(_metadata, &self->dev, self->efd,
+			  getenv("UIO_MSIX_AER"));
+		if (tries)
+			reopen(_metadata, &self->dev);
+		rebind(_metadata, &self->dev);
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		attach_and_fire(_metadata, &self->dev, self->efd);
+	}
+	/* Closed, and never opened. */
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(0, system(getenv("UIO_MSIX_AER")));
+	EXPECT_FALSE(pci_master(bdf) || pci_intx(bdf));
+	rebind(_metadata, &self->dev);
+	EXPECT_EQ(0, system(getenv("UIO_MSIX_AER")));
+	EXPECT_FALSE(pci_master(bdf) || pci_intx(bdf));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+TEST_F(extra, error_that_is_not_fatal)
+{
+	if (!getenv("UIO_MSIX_AER_NONFATAL"))
+		SKIP(return, "set UIO_MSIX_AER_NONFATAL");
+	take_away(_metadata, &self->dev, self->efd,
+		  getenv("UIO_MSIX_AER_NONFATAL"));
+	EXPECT_FALSE(pci_master(bdf));
+	reopen(_metadata, &self->dev);
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+TEST_F(extra, ioctls_beyond_those_of_the_kselftest)
+{
+	static const unsigned int unknown[] = {
+		_IO('u', 0x5f), _IOW('u', 0x51, __u64), _IOR('u', 0x52, char[128]),
+	};
+	char arg[128];
+	size_t i;
+
+	memset(arg, 'x', sizeof(arg));
+	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
+		EXPECT_EQ(-1, ioctl(self->dev.fd, unknown[i], arg));
+		EXPECT_EQ(ENOTTY, errno);
+	}
+	for (i = 0; i < sizeof(arg); i++)
+		EXPECT_EQ('x', arg[i]);
+	EXPECT_EQ(-1, ioctl(self->dev.fd, UIO_MSIX_SET_MASK, NULL));
+	EXPECT_EQ(EFAULT, errno);
+	/* Without irqcontrol. */
+	EXPECT_EQ(-1, write(self->dev.fd, arg, 4));
+	EXPECT_EQ(ENOSYS, errno);
+}
+
+TEST_F(extra, lockdown)
+{
+	int tries;
+
+	if (!getenv("UIO_MSIX_LOCKDOWN"))
+		SKIP(return, "lasts until reboot: set UIO_MSIX_LOCKDOWN");
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	ASSERT_EQ(0, put("/sys/kernel/security/lockdown", "integrity"));
+
+	/* Who has it keeps it. */
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	if (self->dev.kind) {
+		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+		EXPECT_EQ(1, events(self->efd, EVENT_MS));
+	}
+	uio_msix_close(&self->dev);
+	for (tries = 0; tries < 2; tries++)
+		EXPECT_EQ(-EPERM, uio_msix_open(&self->dev));
+	refused(_metadata, bdf, -EPERM, "locked down");
+	EXPECT_EQ(-EPERM, try_config(pci(bdf, "config")));
+	if (!access(path("/proc/bus/pci/%.2s/%s", bdf + 5, bdf + 8), F_OK))
+		EXPECT_EQ(-EPERM, try_config(path("/proc/bus/pci/%.2s/%s",
+						  bdf + 5, bdf + 8)));
+}
+
+int main(int argc, char **argv)
+{
+	bdf = take();
+	return test_harness_run(argc, argv);
+}

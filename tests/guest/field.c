@@ -1,0 +1,835 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What users met with drivers of this kind, out in the field. A fixture for each
+ * sort of machine; init.sh knows which device suits:
+ *
+ *	UIO_MSIX_DEV	device under test, whose driver it does not get back
+ *	FIELD_PULL, FIELD_PLUG	commands for the monitor of QEMU, or of an error
+ *	FIELD_MONITOR	where to write them
+ *	FIELD_OTHER	another device: a second one, or the one beside it
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <linux/capability.h>
+#include <linux/netlink.h>
+
+#include "kselftest_harness.h"
+#include "uio_msix_utils.h"
+
+#define TIMEOUT		900
+#define WAIT_MS		120000	/* pciehp blinks for 5 s; hosts are slow */
+#define CHILD_S		600
+#define NOBODY		65534
+#define CONFIG_ID	0
+
+static const char *bdf, *other;
+
+/* In a child, which has no assertions of the harness. */
+#define CHECK(cond) do {						\
+	if (!(cond)) {							\
+		printf("# %s:%d: %s, errno %d\n", __func__, __LINE__,	\
+		       #cond, errno);					\
+		fflush(stdout);						\
+		_exit(1);						\
+	}								\
+} while (0)
+
+static int exit_code(pid_t pid)
+{
+	int status;
+
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static pid_t child(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(CHILD_S);
+	}
+	return pid;
+}
+
+static int new_eventfd(void)
+{
+	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+static bool wait_for(const char *dev, const char *attr, bool present)
+{
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (pci_has(dev, attr) == present)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static int monitor(const char *command)
+{
+	return put(getenv("FIELD_MONITOR"), path("%s\n", getenv(command)));
+}
+
+/* QEMU refuses until the slot has no power: asked again. */
+static bool plug(void)
+{
+	int s;
+
+	for (s = 0; s < WAIT_MS / 1000 && !pci_has(bdf, "vendor"); s++) {
+		if (monitor("FIELD_PLUG"))
+			return false;
+		usleep(1000000);
+	}
+	return pci_has(bdf, "vendor");
+}
+
+static int bind_and_open(struct uio_msix *dev, const char *which)
+{
+	int ret = pci_bind(which, "uio_msix");
+
+	if (!ret)
+		ret = uio_msix_find(dev, which);
+	return ret ?: uio_msix_open(dev);
+}
+
+static bool fires(struct uio_msix *dev, int vector, int efd)
+{
+	return !uio_msix_fire(dev, vector) && events(efd, EVENT_MS) == 1;
+}
+
+static bool is_dead(struct uio_msix *dev)
+{
+	struct pollfd pfd = { .fd = dev->fd, .events = POLLIN };
+	struct uio_msix_info info;
+
+	return ioctl(dev->fd, UIO_MSIX_GET_INFO, &info) == -1 &&
+		errno == ENODEV && poll(&pfd, 1, 0) == 1 &&
+		pfd.revents & POLLERR;
+}
+
+/* How often the kernel told udev of @action on a uio device since last asked. */
+static int uevents(int nl, const char *action, const char *node)
+{
+	char buf[8192], devname[64], *p;
+	bool uio, that, named;
+	int count = 0;
+	ssize_t len;
+
+	snprintf(devname, sizeof(devname), "DEVNAME=%s", strrchr(node, '/') + 1);
+	while ((len = recv(nl, buf, sizeof(buf) - 1, MSG_DONTWAIT)) > 0) {
+		buf[len] = 0;
+		uio = false;
+		that = false;
+		named = false;
+		for (p = buf; p < buf + len; p += strlen(p) + 1) {
+			uio |= !strcmp(p, "SUBSYSTEM=uio");
+			that |= !strncmp(p, "ACTION=", 7) &&
+				!strcmp(p + 7, action);
+			named |= !strcmp(p, devname);
+		}
+		count += uio && that && named;
+	}
+	return count;
+}
+
+static int uevents_open(void)
+{
+	struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
+			NETLINK_KOBJECT_UEVENT);
+	int size = 1 << 20;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return bind(fd, (void *)&addr, sizeof(addr)) ? -1 : fd;
+}
+
+/* A device that fires by its own registers, and has SR-IOV. */
+FIXTURE(field) {
+	struct uio_msix dev;
+	int efd;
+};
+
+FIXTURE_SETUP(field)
+{
+	ASSERT_NE(NULL, bdf);
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	ASSERT_NE(NULL, self->dev.kind);
+	self->efd = new_eventfd();
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+}
+
+FIXTURE_TEARDOWN(field)
+{
+	uio_msix_close(&self->dev);
+	close(self->efd);
+}
+
+/*
+ * Monitoring agents read sriov_numvfs all the time, for which the kernel takes
+ * the device lock. A device is removed nevertheless, and can be opened.
+ */
+TEST_F_TIMEOUT(field, readers_of_sriov_numvfs, TIMEOUT)
+{
+	unsigned long *reads = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int round, i, ms, tries, ret, refused = 0;
+	pid_t pids[2];
+	char word[64];
+
+	for (i = 0; i < 2; i++) {
+		pids[i] = child();
+		if (pids[i])
+			continue;
+		uio_msix_close(&self->dev);
+		for (;;)
+			if (*get(pci(bdf, "sriov_numvfs"), word))
+				__atomic_fetch_add(reads + i, 1,
+						   __ATOMIC_RELAXED);
+	}
+	for (round = 0; round < 10; round++) {
+		/* Both are at it, and have closed what they inherited. */
+		for (i = 0; i < 2; i++) {
+			__atomic_store_n(reads + i, 0, __ATOMIC_RELAXED);
+			for (ms = 0; !__atomic_load_n(reads + i,
+						      __ATOMIC_RELAXED); ms++) {
+				ASSERT_GT(WAIT_MS, ms);
+				usleep(1000);
+			}
+		}
+		for (i = 0; i < 10; i++) {
+			uio_msix_close(&self->dev);
+			/* Who is unlucky with the lock may ask again. */
+			for (tries = 0; tries < 50; tries++) {
+				ret = uio_msix_open(&self->dev);
+				if (ret != -EAGAIN)
+					break;
+				refused++;
+			}
+			ASSERT_EQ(0, ret);
+		}
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+
+		ASSERT_EQ(0, put(pci(bdf, "remove"), "1"));
+		ASSERT_FALSE(pci_has(bdf, "vendor"));
+		ASSERT_TRUE(is_dead(&self->dev));
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
+		ASSERT_TRUE(wait_for(bdf, "sriov_numvfs", true));
+		ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	}
+	for (i = 0; i < 2; i++) {
+		kill(pids[i], SIGKILL);
+		exit_code(pids[i]);
+	}
+	TH_LOG("%d of 100 opens had to ask again", refused);
+}
+
+/* What udev needs for its rules; once each, whether it is open or not. */
+TEST_F_TIMEOUT(field, uevents, TIMEOUT)
+{
+	int nl = uevents_open(), round;
+	struct uio_msix dev;
+
+	ASSERT_LE(0, nl);
+	for (round = 0; round < 4; round++) {
+		dev = self->dev;
+		ASSERT_EQ(0, pci_bind(bdf, ""));
+		ASSERT_EQ(1, uevents(nl, "remove", dev.path));
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, uevents(nl, "remove", dev.path));
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+		ASSERT_EQ(1, uevents(nl, "add", self->dev.path));
+		if (round % 2)
+			ASSERT_EQ(0, uio_msix_open(&self->dev));
+		ASSERT_EQ(0, uevents(nl, "add", self->dev.path));
+	}
+}
+
+/* The numbers of the interrupt in /proc/interrupts, for CPU 0 and 1. */
+static bool counts(int irq, unsigned long count[2])
+{
+	FILE *f = fopen("/proc/interrupts", "re");
+	char line[4096];
+	int number;
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, " %d: %lu %lu", &number, count,
+			       count + 1) == 3 && number == irq;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* What irqbalance or the administrator said holds as long as it is open. */
+TEST_F_TIMEOUT(field, affinity_is_kept, TIMEOUT)
+{
+	int irq = uio_msix_irq(&self->dev, 0), round, i;
+	unsigned long before[2], after[2];
+	const int cpus[] = { 1, 0, 1 };
+	int second = new_eventfd();
+	char word[64], mask[64];
+
+	ASSERT_LT(0, irq);
+	for (round = 0; round < 3; round++) {
+		snprintf(mask, sizeof(mask), "%x", 1 << cpus[round]);
+		ASSERT_EQ(0, put(path("/proc/irq/%d/smp_affinity", irq), mask));
+		/* The next interrupt is what moves it. */
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+
+		for (i = 0; i < 3; i++) {
+			/* Replaced; detached and attached again; masked. */
+			if (i == 1)
+				ASSERT_EQ(0, set_eventfd(&self->dev, 0, -1));
+			ASSERT_EQ(0, set_eventfd(&self->dev, 0,
+						 i == 1 ? self->efd : second));
+			if (i == 2) {
+				ASSERT_EQ(0, set_mask(&self->dev, 0, 1));
+				ASSERT_EQ(0, set_mask(&self->dev, 0, 0));
+			}
+			ASSERT_EQ(irq, uio_msix_irq(&self->dev, 0));
+			get(path("/proc/irq/%d/smp_affinity", irq), word);
+			ASSERT_EQ(1ul << cpus[round], strtoul(word, NULL, 16));
+			ASSERT_TRUE(counts(irq, before));
+			ASSERT_TRUE(fires(&self->dev, 0,
+					  i == 1 ? self->efd : second));
+			ASSERT_TRUE(counts(irq, after));
+			EXPECT_EQ(before[cpus[round]] + 1, after[cpus[round]]);
+			EXPECT_EQ(before[!cpus[round]], after[!cpus[round]]);
+		}
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	}
+}
+
+/* A worker that comes and goes takes nothing along. */
+TEST_F_TIMEOUT(field, child_maps_attaches_exits, TIMEOUT)
+{
+	int round, ret, efd = new_eventfd();
+	void *bar;
+
+	for (round = 0; round < 50; round++) {
+		if (!child()) {
+			CHECK(!set_eventfd(&self->dev, 1, new_eventfd()));
+			if (round % 2)
+				CHECK(!set_mask(&self->dev, 1, 1));
+			bar = uio_msix_map(&self->dev, 0);
+			CHECK(bar != MAP_FAILED);
+			self->dev.regs = bar + self->dev.maps[0].offset;
+			CHECK(!uio_msix_fire(&self->dev, 1));
+			CHECK(fires(&self->dev, 0, self->efd));
+			if (round % 4 == 3)
+				raise(SIGKILL);
+			_exit(0);
+		}
+		ret = exit_code(-1);
+		ASSERT_EQ(round % 4 == 3 ? -SIGKILL : 0, ret);
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+		/* Nobody reads the child's eventfd any more. */
+		ASSERT_EQ(0, uio_msix_fire(&self->dev, 1));
+		ASSERT_EQ(0, set_mask(&self->dev, 1, 0));
+		ASSERT_EQ(0, set_eventfd(&self->dev, 1, efd));
+		events(efd, QUIET_MS);
+		ASSERT_TRUE(fires(&self->dev, 1, efd));
+		ASSERT_EQ(0, set_eventfd(&self->dev, 1, -1));
+		ASSERT_EQ(-EBUSY, open(self->dev.path, O_RDWR) < 0 ? -errno : 0);
+	}
+}
+
+/* This process: @keep, or none with -1, and none to be had by execve(). */
+static void capabilities(int keep)
+{
+	struct __user_cap_header_struct hdr = {
+		.version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { };
+	int cap;
+
+	for (cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if (cap != keep)
+			prctl(PR_CAPBSET_DROP, cap);
+	if (keep >= 0)
+		data[CAP_TO_INDEX(keep)].effective =
+			data[CAP_TO_INDEX(keep)].permitted = CAP_TO_MASK(keep);
+	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	CHECK(!syscall(SYS_capset, &hdr, data));
+}
+
+static void become(int uid)
+{
+	if (!uid)
+		return;
+	CHECK(!prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+	CHECK(!setresgid(uid, uid, uid) && !setresuid(uid, uid, uid));
+}
+
+/* What all containers have: little in /dev, and /sys to look at only. */
+static void contain(const char *node, int uid)
+{
+	struct stat st;
+
+	CHECK(!stat(node, &st));
+	CHECK(!unshare(CLONE_NEWNS));
+	CHECK(!mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	mkdir("/tmp/box", 0755);
+	CHECK(!mount("none", "/tmp/box", "tmpfs", 0, NULL));
+	CHECK(!mkdir("/tmp/box/sys", 0755) && !mkdir("/tmp/box/dev", 0755));
+	CHECK(!mount("/sys", "/tmp/box/sys", NULL, MS_BIND, NULL));
+	CHECK(!mount(NULL, "/tmp/box/sys", NULL,
+		     MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+	CHECK(!mknod(path("/tmp/box%s", node), S_IFCHR | 0600, st.st_rdev));
+	CHECK(!chown(path("/tmp/box%s", node), uid, uid));
+	CHECK(!chdir("/tmp/box") && !chroot("."));
+}
+
+static int send_fd(int sock, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { };
+	struct iovec iov = { .iov_base = "", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
+}
+
+static int receive_fd(int sock)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	int fd = -1;
+
+	if (recvmsg(sock, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+	return fd;
+}
+
+/*
+ * A broker opens the device for a process that may not: all there is to it is
+ * the file, and the file is all that it needs.
+ */
+TEST_F_TIMEOUT(field, fd_passed_to_nobody, TIMEOUT)
+{
+	struct uio_msix dev = self->dev;
+	int socks[2], efd;
+	char byte;
+
+	ASSERT_EQ(0, chmod(dev.path, 0666));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
+	if (!child()) {
+		close(socks[0]);
+		uio_msix_close(&self->dev);
+		become(NOBODY);
+		capabilities(-1);
+		dev.fd = receive_fd(socks[1]);
+		CHECK(dev.fd >= 0);
+		/* The broker has no more than the socket now. */
+		CHECK(read(socks[1], &byte, 1) == 1);
+
+		efd = new_eventfd();
+		CHECK(!set_eventfd(&dev, 0, efd));
+		dev.bar0 = uio_msix_map(&dev, 0);
+		CHECK(dev.bar0 != MAP_FAILED);
+		dev.regs = dev.bar0 + dev.maps[0].offset;
+		CHECK(fires(&dev, 0, efd));
+		CHECK(!set_mask(&dev, 0, 1));
+		CHECK(!uio_msix_fire(&dev, 0));
+		CHECK(!events(efd, QUIET_MS));
+		CHECK(!set_mask(&dev, 0, 0));
+		CHECK(events(efd, EVENT_MS) == 1);
+		/* Not even now. */
+		close(dev.fd);
+		munmap(dev.bar0, dev.maps[0].size);
+		CHECK(open(dev.path, O_RDWR) < 0 && errno == EPERM);
+		_exit(0);
+	}
+	close(socks[1]);
+	ASSERT_EQ(0, send_fd(socks[0], self->dev.fd));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(1, write(socks[0], "", 1));
+	EXPECT_EQ(0, exit_code(-1));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+}
+
+FIXTURE(container) { };
+FIXTURE_VARIANT(container) {
+	int uid;
+	int cap;
+	bool user_ns;
+	int error;
+};
+
+FIXTURE_VARIANT_ADD(container, root) {
+	.uid = 0, .cap = CAP_SYS_RAWIO, .error = 0,
+};
+
+FIXTURE_VARIANT_ADD(container, nobody) {
+	.uid = NOBODY, .cap = CAP_SYS_RAWIO, .error = 0,
+};
+
+/* As strong as it gets without it */
+FIXTURE_VARIANT_ADD(container, other_capability) {
+	.uid = 0, .cap = CAP_SYS_ADMIN, .error = -EPERM,
+};
+
+/* Who is root in a user namespace has all, but for no device. */
+FIXTURE_VARIANT_ADD(container, user_namespace) {
+	.uid = 0, .cap = CAP_SYS_RAWIO, .user_ns = true, .error = -EPERM,
+};
+
+FIXTURE_SETUP(container)
+{
+	ASSERT_NE(NULL, bdf);
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+}
+
+FIXTURE_TEARDOWN(container)
+{
+}
+
+TEST_F_TIMEOUT(container, one_device_one_capability, TIMEOUT)
+{
+	struct uio_msix dev;
+	int efd;
+
+	ASSERT_EQ(0, uio_msix_find(&dev, bdf));
+	if (!child()) {
+		if (variant->user_ns) {
+			/* Not after chroot(); it still owns the node. */
+			CHECK(!unshare(CLONE_NEWUSER));
+		} else {
+			contain(dev.path, variant->uid);
+			become(variant->uid);
+			capabilities(variant->cap);
+			CHECK(!uio_msix_find(&dev, bdf));
+			CHECK(put(pci(bdf, "driver_override"), "x") < 0);
+		}
+		CHECK(uio_msix_open(&dev) == variant->error);
+		if (variant->error)
+			_exit(0);
+		efd = new_eventfd();
+		CHECK(!set_eventfd(&dev, 0, efd));
+		CHECK(fires(&dev, 0, efd));
+		uio_msix_close(&dev);
+		CHECK(!uio_msix_open(&dev));
+		_exit(0);
+	}
+	EXPECT_EQ(0, exit_code(-1));
+	/* Its exit has closed it. */
+	ASSERT_EQ(0, uio_msix_open(&dev));
+	uio_msix_close(&dev);
+}
+
+/* A device that no other driver wants, in a slot of its own. */
+FIXTURE(plug) { };
+
+FIXTURE_SETUP(plug)
+{
+	ASSERT_NE(NULL, bdf);
+	ASSERT_NE(NULL, getenv("FIELD_MONITOR"));
+}
+
+FIXTURE_TEARDOWN(plug)
+{
+}
+
+/* driver_override is of the device, and goes with it; new_id stays. */
+TEST_F_TIMEOUT(plug, new_id_and_plugged_again, TIMEOUT)
+{
+	uint32_t id = pci_config(bdf, CONFIG_ID, 4);
+	int nl = uevents_open(), round, efd;
+	struct uio_msix dev;
+	char ids[32];
+
+	ASSERT_LE(0, nl);
+	snprintf(ids, sizeof(ids), "%x %x", id & 0xffff, id >> 16);
+	ASSERT_EQ(0, put(PCI_DRIVERS "uio_msix/new_id", ids));
+	for (round = 0; round < 3; round++) {
+		ASSERT_TRUE(wait_for(bdf, "uio", true));
+		ASSERT_EQ(0, uio_msix_find(&dev, bdf));
+		ASSERT_EQ(1, uevents(nl, "add", dev.path));
+		efd = new_eventfd();
+		/* By its slot, if it may, for which see tests/known.reports. */
+		put(pci(bdf, "reset_method"), "\n");
+		ASSERT_EQ(0, uio_msix_open(&dev));
+		ASSERT_EQ(0, set_eventfd(&dev, 0, efd));
+		ASSERT_TRUE(fires(&dev, 0, efd));
+
+		ASSERT_EQ(0, monitor("FIELD_PULL"));
+		ASSERT_TRUE(wait_for(bdf, "vendor", false));
+		ASSERT_TRUE(is_dead(&dev));
+		ASSERT_EQ(1, uevents(nl, "remove", dev.path));
+		/* The last time it is not ours any more. */
+		if (round == 2)
+			ASSERT_EQ(0, put(PCI_DRIVERS "uio_msix/remove_id", ids));
+		/* It comes back though the old file is still open. */
+		ASSERT_TRUE(plug());
+		if (round == 2)
+			break;
+		ASSERT_TRUE(wait_for(bdf, "uio", true));
+		ASSERT_TRUE(is_dead(&dev));
+		uio_msix_close(&dev);
+		close(efd);
+	}
+	usleep(1000000);
+	EXPECT_FALSE(pci_has(bdf, "driver"));
+	uio_msix_close(&dev);
+}
+
+static void sigbus(int sig)
+{
+	_exit(sig);
+}
+
+/* A device with memory on it, in a slot of its own: the CMB of an NVMe drive. */
+FIXTURE(memory) {
+	struct uio_msix dev;
+	uint64_t *cmb;
+	size_t size;
+};
+
+FIXTURE_SETUP(memory)
+{
+	int i;
+
+	ASSERT_NE(NULL, bdf);
+	ASSERT_NE(NULL, getenv("FIELD_MONITOR"));
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	for (i = 0; i < self->dev.num_maps; i++) {
+		if (strcmp(self->dev.maps[i].name, "BAR2"))
+			continue;
+		self->size = self->dev.maps[i].size;
+		self->cmb = uio_msix_map(&self->dev, i);
+	}
+	ASSERT_NE(NULL, self->cmb);
+	ASSERT_NE(MAP_FAILED, self->cmb);
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	uio_msix_close(&self->dev);
+}
+
+/* By the process, and by the kernel for it. */
+TEST_F_TIMEOUT(memory, pulled_while_it_is_copied, TIMEOUT)
+{
+	unsigned long *copies = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *buffer = malloc(self->size);
+	int i, ms, fds[2];
+	pid_t pids[2];
+
+	pids[0] = child();
+	if (!pids[0]) {
+		signal(SIGBUS, sigbus);
+		for (;; copies[0]++) {
+			memset(self->cmb, copies[0], self->size);
+			memcpy(buffer, self->cmb, self->size);
+			CHECK(buffer[self->size - 1] == (char)copies[0]);
+		}
+	}
+	pids[1] = child();
+	if (!pids[1]) {
+		CHECK(!pipe(fds));
+		for (;; copies[1]++) {
+			/* A pipe takes a copy. */
+			if (write(fds[1], self->cmb, 4096) < 0)
+				break;
+			CHECK(read(fds[0], buffer, 4096) == 4096);
+		}
+		CHECK(errno == EFAULT);
+		_exit(0);
+	}
+	for (i = 0; i < 2; i++) {
+		for (ms = 0; __atomic_load_n(copies + i,
+					     __ATOMIC_RELAXED) < 2; ms++) {
+			ASSERT_GT(WAIT_MS, ms);
+			usleep(1000);
+		}
+	}
+	ASSERT_EQ(0, monitor("FIELD_PULL"));
+	EXPECT_EQ(SIGBUS, exit_code(pids[0]));
+	EXPECT_EQ(0, exit_code(pids[1]));
+	ASSERT_TRUE(wait_for(bdf, "vendor", false));
+	EXPECT_TRUE(is_dead(&self->dev));
+}
+
+/* A machine with few vectors: one CPU. FIELD_OTHER fires by itself. */
+FIXTURE(crowd) {
+	struct uio_msix dev;
+	struct uio_msix other;
+	int efds[300];
+};
+
+FIXTURE_SETUP(crowd)
+{
+	ASSERT_NE(NULL, bdf);
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	ASSERT_EQ(0, bind_and_open(&self->other, other));
+	ASSERT_EQ(ARRAY_SIZE(self->efds), self->dev.num_vectors);
+}
+
+FIXTURE_TEARDOWN(crowd)
+{
+	uio_msix_close(&self->dev);
+	uio_msix_close(&self->other);
+}
+
+/*
+ * The device gets all that it has at open; the CPU has room for fewer than 256
+ * of all devices, and a vector takes its place when it is attached.
+ */
+TEST_F_TIMEOUT(crowd, vectors_run_out, TIMEOUT)
+{
+	int efd = new_eventfd();
+	uint32_t n, i;
+
+	for (i = 0; i < self->dev.num_vectors; i++)
+		self->efds[i] = new_eventfd();
+	for (n = 0; n < self->dev.num_vectors; n++)
+		if (set_eventfd(&self->dev, n, self->efds[n]))
+			break;
+	TH_LOG("%u of %u vectors attached", n, self->dev.num_vectors);
+	ASSERT_LT(100U, n);
+	ASSERT_GT(256U, n);
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(-ENOSPC, set_eventfd(&self->dev, n, self->efds[n]));
+	ASSERT_EQ(-ENOSPC, set_eventfd(&self->other, 0, efd));
+
+	/* One goes, one comes; and what has its place keeps it. */
+	ASSERT_EQ(0, set_eventfd(&self->dev, 5, -1));
+	ASSERT_EQ(0, set_eventfd(&self->dev, n, self->efds[n]));
+	ASSERT_EQ(-ENOSPC, set_eventfd(&self->dev, 5, self->efds[5]));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 6, efd));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 6, self->efds[6]));
+	for (i = 0; i <= n; i++)
+		ASSERT_EQ(i != 5, fires(&self->dev, i, self->efds[i]));
+
+	/* The same place for another device. */
+	ASSERT_EQ(0, set_eventfd(&self->dev, 7, -1));
+	ASSERT_EQ(0, set_eventfd(&self->other, 0, efd));
+	ASSERT_TRUE(fires(&self->other, 0, efd));
+	ASSERT_EQ(-ENOSPC, set_eventfd(&self->dev, 7, self->efds[7]));
+
+	/* Closing gives back all, but for that one. */
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	for (i = 0; i < n - 1; i++)
+		ASSERT_EQ(0, set_eventfd(&self->dev, i, self->efds[i]));
+	ASSERT_EQ(-ENOSPC, set_eventfd(&self->dev, i, self->efds[i]));
+}
+
+/* Below one port: ours, and FIELD_OTHER, which has a driver of the kernel. */
+FIXTURE(port) {
+	struct uio_msix dev;
+	int efd;
+};
+
+FIXTURE_SETUP(port)
+{
+	ASSERT_NE(NULL, bdf);
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	self->efd = new_eventfd();
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+}
+
+FIXTURE_TEARDOWN(port)
+{
+	uio_msix_close(&self->dev);
+}
+
+/* Read the drive beside ours: what its first sector begins with, or -errno. */
+static int64_t read_drive(void)
+{
+	static _Alignas(4096) char buf[4096];
+	int64_t ret = -ENODEV;
+	glob_t found;
+	int fd;
+
+	if (glob(pci(other, "nvme/nvme*/nvme*n1"), 0, NULL, &found))
+		return ret;
+	fd = open(path("/dev/%s", strrchr(found.gl_pathv[0], '/') + 1),
+		  O_RDONLY | O_DIRECT | O_CLOEXEC);
+	globfree(&found);
+	ret = pread(fd, buf, sizeof(buf), 512) < 0 ? -errno : *(int64_t *)buf;
+	close(fd);
+	return ret;
+}
+
+/* How often the kernel's log said @what since @fd was last read. */
+static int logged(int fd, const char *what)
+{
+	char line[8192];
+	int count = 0;
+	ssize_t len;
+
+	while ((len = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		line[len < 0 ? 0 : len] = 0;
+		count += !!strstr(line, what);
+	}
+	return count;
+}
+
+TEST_F_TIMEOUT(port, recovers_with_ours_below, TIMEOUT)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int round, ms;
+
+	lseek(log, 0, SEEK_END);
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(1, read_drive());
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+		logged(log, "");
+		ASSERT_EQ(0, monitor("FIELD_PULL"));
+		for (ms = 0; !logged(log, "device recovery successful"); ms += 10) {
+			ASSERT_GT(WAIT_MS, ms);
+			usleep(10000);
+		}
+		/* Dead, though the device is well again; until the next open. */
+		ASSERT_TRUE(is_dead(&self->dev));
+		EXPECT_EQ(-ENODEV, set_eventfd(&self->dev, 0, self->efd));
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+		ASSERT_EQ(1, read_drive());
+	}
+}
+
+int main(int argc, char **argv)
+{
+	bdf = getenv("UIO_MSIX_DEV");
+	other = getenv("FIELD_OTHER");
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What only the kernel can do to a device. By writing to the parameters of this
+ * module, in /sys/module/meddle/parameters:
+ *
+ *	hold			"ADDRESS MS" holds the lock of the device for so long
+ *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device
+ *	fail_reset		resets by the driver fail with this errno; 0 for not
+ */
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+static int fail_reset;
+module_param(fail_reset, int, 0600);
+
+static int reset_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	if (fail_reset)
+		regs_set_return_value(regs, -fail_reset);
+	return 0;
+}
+
+static struct kretprobe reset_probe = {
+	.kp.symbol_name = "__pci_reset_function_locked",
+	.handler = reset_returns,
+};
+
+static struct kretprobe flr_probe = {
+	.kp.symbol_name = "pcie_reset_flr",
+	.handler = reset_returns,
+};
+
+static struct kretprobe *probes[] = { &reset_probe, &flr_probe };
+
+static struct pci_dev *parse(const char *text, unsigned int *value)
+{
+	unsigned int domain, bus, slot, func;
+
+	if (sscanf(text, "%x:%x:%x.%x %u", &domain, &bus, &slot, &func, value) != 5)
+		return NULL;
+	return pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, func));
+}
+
+static struct holder {
+	struct pci_dev *pdev;
+	unsigned int ms;
+	struct completion held;
+} holder;
+
+static int hold_thread(void *arg)
+{
+	struct pci_dev *pdev = holder.pdev;
+	unsigned int ms = holder.ms;
+
+	device_lock(&pdev->dev);
+	complete(&holder.held);
+	msleep(ms);
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return 0;
+}
+
+static int set_hold(const char *text, const struct kernel_param *param)
+{
+	struct task_struct *task;
+
+	holder.pdev = parse(text, &holder.ms);
+	if (!holder.pdev)
+		return -EINVAL;
+	init_completion(&holder.held);
+	task = kthread_run(hold_thread, NULL, "meddle");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	wait_for_completion(&holder.held);
+	return 0;
+}
+
+static const struct kernel_param_ops hold_ops = { .set = set_hold };
+module_param_cb(hold, &hold_ops, NULL, 0200);
+
+static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
+{
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+
+	if (!pdev)
+		return -EINVAL;
+	pdev->non_mappable_bars = value;
+	pci_dev_put(pdev);
+	return 0;
+}
+
+static const struct kernel_param_ops non_mappable_bars_ops = {
+	.set = set_non_mappable_bars,
+};
+module_param_cb(non_mappable_bars, &non_mappable_bars_ops, NULL, 0200);
+
+static int __init meddle_init(void)
+{
+	return register_kretprobes(probes, ARRAY_SIZE(probes));
+}
+module_init(meddle_init);
+
+MODULE_DESCRIPTION("Locks held, resets that fail, quirks, for tests of uio_msix");
+MODULE_LICENSE("GPL");
