@@ -15,9 +15,7 @@ short=${1:-}
 logs=${LOGS:-$TOP/out/dpdk}
 # Of the machine's own release, whose libc we build for, and newer ones.
 suites=(bookworm trixie forky)
-# shellcheck disable=SC1091
-codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-case $codename in
+case $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) in
 trixie) suites=(trixie forky) ;;
 forky|sid) suites=(forky) ;;
 esac
