@@ -58,18 +58,18 @@ answers() {
 run_dpdk() {
 	program=$1 version=$2 address=$3
 	shift 3
-	rm -f $fifo
-	mkfifo $fifo
+	rm -f "$fifo"
+	mkfifo "$fifo"
 	case $program in
 	testpmd) set -- -l 0-1 --no-telemetry -a "$address" -- -i --auto-start --forward-mode=icmpecho --nb-cores=1 \
 		--total-num-mbufs=4096 --rxd=512 --txd=512 "$@" ;;
 	queues) set -- --lcores "0@0,1@0,2@$(($(nproc) - 1))" --no-telemetry -a "$address" -- "$address" "$@" ;;
 	esac
-	LD_PRELOAD=$preload "/dpdk/$version/$program" "$@" <$fifo >$out 2>&1 &
+	LD_PRELOAD=$preload "/dpdk/$version/$program" "$@" <"$fifo" >"$out" 2>&1 &
 	pid=$!
-	exec 7>$fifo
-	until_true 60 grep -qE '^started|^testpmd> ' $out || {
-		sed 's/^/# /' $out
+	exec 7>"$fifo"
+	until_true 60 grep -qE '^started|^testpmd> ' "$out" || {
+		sed 's/^/# /' "$out"
 		return 1
 	}
 	settle
@@ -84,7 +84,7 @@ tell() { echo "$1" >&7; }
 stop_dpdk() {
 	[ "$program" != queues ] || {
 		stats
-		echo "# $(sed -n '/^queue/s/$/;/p; /^link/p' $out | tr '\n' ' ')"
+		echo "# $(sed -n '/^queue/s/$/;/p; /^link/p' "$out" | tr '\n' ' ')"
 	}
 	tell quit
 	exec 7>&-
@@ -92,20 +92,20 @@ stop_dpdk() {
 }
 
 stats() {
-	: >$out
+	: >"$out"
 	tell stats
-	until_true 10 grep -q '^link:' $out
+	until_true 10 grep -q '^link:' "$out"
 }
 
 # value QUEUE NAME: what a queue counted, as of now.
 value() {
 	stats
-	sed -n "s/^queue $1:.* \([0-9]*\) $2.*/\1/p" $out
+	sed -n "s/^queue $1:.* \([0-9]*\) $2.*/\1/p" "$out"
 }
 
 links() {
 	stats
-	sed -n 's/^link: //p' $out
+	sed -n 's/^link: //p' "$out"
 }
 
 # How a queue's thread is woken: by its own vector and no other.
@@ -145,17 +145,17 @@ sleeper() {	# VERSION
 	settle
 	answers "queues $1 answers after link up"
 	tell stop
-	until_true 10 grep -q '^stopped' $out
+	until_true 10 grep -q '^stopped' "$out"
 	tell start
-	until_true 10 grep -q '^started' $out
+	until_true 10 grep -q '^started' "$out"
 	settle
 	answers "queues $1 answers after port stop and start"
-	: >$out
+	: >"$out"
 	tell detach
-	check "queues $1: detach" until_true 20 grep -q '^detached: 0' $out
+	check "queues $1: detach" until_true 20 grep -q '^detached: 0' "$out"
 	tell attach
-	check "queues $1: attach" until_true 20 grep -q '^attached: 0' $out
-	until_true 10 grep -q '^started' $out
+	check "queues $1: attach" until_true 20 grep -q '^attached: 0' "$out"
+	until_true 10 grep -q '^started' "$out"
 	settle
 	answers "queues $1 answers after detach and attach"
 
@@ -183,18 +183,18 @@ second_owner() {
 killed() {	# VERSION TIMES
 	i=0
 	while [ $((i += 1)) -le "$2" ]; do
-		rm -f $fifo
-		mkfifo $fifo
+		rm -f "$fifo"
+		mkfifo "$fifo"
 		LD_PRELOAD=$preload "/dpdk/$1/testpmd" -l 0-1 --no-telemetry -a "$igb" -- --forward-mode=icmpecho \
-			--nb-cores=1 --total-num-mbufs=4096 <$fifo >$out 2>&1 &
+			--nb-cores=1 --total-num-mbufs=4096 <"$fifo" >"$out" 2>&1 &
 		pid=$!
-		exec 7>$fifo
+		exec 7>"$fifo"
 		ping -q -i 0.05 10.0.0.100 >/dev/null 2>&1 &
 		pinger=$!
 		usleep $(($(od -An -N2 -tu2 /dev/urandom) * 50))
 		kill -9 "$pid"
 		wait "$pid" 2>/dev/null
-		kill $pinger
+		kill "$pinger"
 		exec 7>&-
 	done
 	testpmd_answers "$1" "$igb" "igb, after $2 kills at random"
@@ -238,7 +238,7 @@ unbound_in_traffic() {	# VERSION
 	sleep 2
 	timeout 10 sh -c "echo $igb >/sys/bus/pci/drivers/uio_msix/unbind" || return 1
 	sleep 1
-	kill $pinger 2>/dev/null
+	kill "$pinger" 2>/dev/null
 	kill -9 "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	exec 7>&-
@@ -338,11 +338,11 @@ dpdkiommu)
 	;;
 dpdkcount)
 	for driver in uio_msix vfio-pci; do
-		under $driver
+		under "$driver"
 		check "queues $newest starts" run_dpdk queues "$newest" "$igb" 1
 		ping_it 1 10 >/dev/null
 		for run in 1 2 3 4 5; do
-			measure $run
+			measure "$run"
 		done
 		stop_dpdk >/dev/null
 	done
@@ -359,7 +359,7 @@ dpdkvfio)
 	sed 's/^/# /' /tmp/refused
 	compare /tmp/vfio /tmp/uio_msix
 	for driver in vfio-pci uio_msix; do
-		under $driver
+		under "$driver"
 		check "kselftest" kselftest
 		[ -n "$short" ] && [ -n "$vfio" ] || sleeper "$newest"
 		[ -n "$short" ] || {
