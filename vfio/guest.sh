@@ -245,6 +245,20 @@ unbound_in_traffic() {	# VERSION
 	echo "$igb" >/sys/bus/pci/drivers/uio_msix/bind
 }
 
+# As anything that takes the device away, a reset ends the session: the next access to a
+# register, at most a second later, is SIGBUS.
+reset_by_another() {	# VERSION
+	run_dpdk queues "$1" "$igb" 2 || return 1
+	echo 1 >"/sys/bus/pci/devices/$igb/reset"
+	until_true 10 grep -q 'State:.Z' "/proc/$pid/status" || {
+		kill -9 "$pid"
+		return 1
+	}
+	exec 7>&-
+	wait "$pid"
+	[ $? = 135 ]
+}
+
 # The VF, whose PF stays with the kernel. QEMU's gets packets in its first life only, with
 # VFIO too: a boot of its own.
 virtual_function() {	# VERSION
@@ -329,6 +343,8 @@ dpdk)
 	done
 	sleeper "$newest"
 	[ -n "$short" ] || killed "$newest" 10
+	check "a reset by somebody else ends it" reset_by_another "$newest"
+	testpmd_answers "$newest" "$igb" "igb, after that"
 	check "MSI is refused" refused "$newest" --vfio-intr=msi
 	check "unbound in traffic" unbound_in_traffic "$newest"
 	;;
