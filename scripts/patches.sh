@@ -46,7 +46,11 @@ as_submitter() {
 	for c in "${commits[@]}"; do
 		GIT_INDEX_FILE=$index git -C "$tree" read-tree "$c"
 		blob=$(git -C "$tree" show "$c:MAINTAINERS" |
-			awk -v m="M:	$SUBMITTER" '{ print } /^UIO DRIVER FOR PCI MSI-X$/ { print m }' |
+			awk -v m="M:	$SUBMITTER" '
+				!NF { ours = 0 }
+				ours && /^S:/ { $0 = "S:	Maintained" }
+				{ print }
+				/^UIO DRIVER FOR PCI MSI-X$/ { print m; ours = 1 }' |
 			git -C "$tree" hash-object -w --stdin)
 		GIT_INDEX_FILE=$index git -C "$tree" update-index \
 			--cacheinfo "100644,$blob,MAINTAINERS"

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * uio_msix - the MSI-X vectors of a PCI device as eventfds
- *
- * For drivers in userspace, where there is no IOMMU for VFIO. What it is for,
- * how to use it, and what it does and does not protect from:
- * Documentation/driver-api/uio-msix.rst
+ * uio_msix - the MSI-X vectors of a PCI device as eventfds, for drivers in
+ * userspace where there is no IOMMU for VFIO. What it does and does not protect
+ * from: Documentation/driver-api/uio-msix.rst
  */
 #include <linux/capability.h>
 #include <linux/delay.h>
@@ -31,8 +29,8 @@ MODULE_PARM_DESC(allow_unsafe_vf,
 		 "Bind to SR-IOV VFs too: lets their users reach any memory the VF can (default: N)");
 
 /*
- * One vector of an open device. All of it changes under info_lock; the handler
- * reads the trigger without, see uio_msix_set_eventfd().
+ * One vector of a session. All of it changes under info_lock; the handler reads
+ * the trigger without, see uio_msix_set_eventfd().
  */
 struct uio_msix_vector {
 	struct eventfd_ctx *trigger;	/* NULL while detached */
@@ -41,22 +39,30 @@ struct uio_msix_vector {
 };
 
 /*
- * One bound device. From num_vectors on, everything changes under the info_lock
- * of the UIO core, which holds it around every callback and calls none once the
- * device is unregistered: from then on uio_msix_remove() is alone with them.
+ * One bound device. A session begins when it is opened, and ends when the file is
+ * closed or the device is taken away; then the file is dead, but still open.
  *
- * Lock order: device lock, info_lock, config access lock; mmap_lock, info_lock.
+ * Sessions begin, live and end under the info_lock of the UIO core, which holds
+ * it around every callback. Between them the device is reset under its device
+ * lock and its config access lock.
+ *
+ * Lock order: device lock, config access lock, info_lock, i_mmap_rwsem;
+ * mmap_lock, info_lock. The PCI core ends a session with the first two held, so
+ * open and release, which come with info_lock, only try them.
  */
 struct uio_msix_dev {
-	struct uio_info info;
+	struct uio_info info;	/* .irq: UIO_IRQ_CUSTOM in a session, or 0 */
 	struct pci_dev *pdev;
+	struct pci_saved_state *bind_state;	/* of configuration space */
 	struct resource pad[PCI_STD_NUM_BARS][2];	/* rest of shared pages */
 	unsigned int max_vectors;
+	bool dirty;	/* since its last reset; under the device lock */
+
+	/* Under info_lock */
+	struct address_space *mapping;	/* of the open file, NULL while closed */
 	unsigned int num_vectors;
 	struct uio_msix_vector *vectors;
-	struct inode *inode;	/* of the open file, pinned; NULL while closed */
-	bool dirty;		/* used, by us or others, since its last reset */
-	bool warned;		/* that no IOMMU confines it */
+	bool warned;
 };
 
 static struct uio_msix_dev *to_uio_msix_dev(struct uio_info *info)
@@ -133,7 +139,6 @@ static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 		uio_msix_detach(vec);
 		return 0;
 	}
-
 	trigger = eventfd_ctx_fdget(arg->fd);
 	if (IS_ERR(trigger))
 		return PTR_ERR(trigger);
@@ -149,7 +154,8 @@ static int uio_msix_set_eventfd(struct uio_msix_dev *udev,
 	 * Replace in place: an interrupt signals the one or the other, never
 	 * both or none. A handler that read the old trigger is in progress,
 	 * and synchronize_irq() waits for it; one that starts later reads the
-	 * new one, because both pass through the lock of the interrupt.
+	 * new one, because both pass through the lock of the interrupt. Not so
+	 * with handle_percpu_irq(), which is why Kconfig excludes s390.
 	 */
 	trigger = xchg(&vec->trigger, trigger);
 	synchronize_irq(vec->irq);
@@ -165,16 +171,15 @@ static int uio_msix_set_mask(struct uio_msix_dev *udev,
 	if (!vec || arg->masked > 1 || arg->flags || arg->reserved ||
 	    !vec->trigger)
 		return -EINVAL;
-
 	/* disable_irq() counts, this ioctl does not. */
 	if (vec->masked == arg->masked)
 		return 0;
 
-	if (arg->masked)
+	vec->masked = arg->masked;
+	if (vec->masked)
 		disable_irq(vec->irq);
 	else
 		enable_irq(vec->irq);
-	vec->masked = arg->masked;
 	return 0;
 }
 
@@ -182,40 +187,35 @@ static int uio_msix_ioctl(struct uio_info *info, unsigned int cmd, void *arg)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct uio_msix_info *msix_info = arg;
-	int ret = 0;
 
-	/* A reset by sysfs saves and restores the MSI-X table: not meanwhile. */
-	pci_cfg_access_lock(udev->pdev);
+	if (!info->irq)
+		return -ENODEV;
+
 	switch (cmd) {
 	case UIO_MSIX_GET_INFO:
 		msix_info->num_vectors = udev->num_vectors;
-		break;
+		return 0;
 	case UIO_MSIX_SET_EVENTFD:
-		ret = uio_msix_set_eventfd(udev, arg);
-		break;
+		return uio_msix_set_eventfd(udev, arg);
 	case UIO_MSIX_SET_MASK:
-		ret = uio_msix_set_mask(udev, arg);
-		break;
+		return uio_msix_set_mask(udev, arg);
 	default:
-		ret = -ENOTTY;
+		return -ENOTTY;
 	}
-	pci_cfg_access_unlock(udev->pdev);
-	return ret;
 }
 
 /*
- * Mappings are made by faults only, so that uio_msix_revoke() can undo them: a
- * page that mmap() itself inserted is not on the rmap yet and escapes the zap.
+ * Mappings are made by faults only, so that uio_msix_end() can undo them: a page
+ * that mmap() itself inserted is not on the rmap yet and escapes the zap.
  */
 static vm_fault_t uio_msix_fault(struct vm_fault *vmf)
 {
 	struct uio_device *idev = vmf->vma->vm_private_data;
 
 	guard(mutex)(&idev->info_lock);
-	if (!idev->info)
+	if (!idev->info || !idev->info->irq)
 		return VM_FAULT_SIGBUS;
-
-	/* Still registered: the zap comes after, and finds this page. */
+	/* The session lives: its end comes after, and zaps this page. */
 	return vmf_insert_pfn(vmf->vma, vmf->address, vmf->pgoff);
 }
 
@@ -228,13 +228,11 @@ static int uio_msix_mmap_prepare(struct uio_info *info,
 {
 	pgoff_t index = array_index_nospec(desc->pgoff, MAX_UIO_MAPS);
 
+	if (!info->irq)
+		return -ENODEV;
 	/* vmf_insert_pfn() cannot serve these. */
 	if (vma_desc_is_cow_mapping(desc))
 		return -EINVAL;
-
-	/* The core sets it last, when the device can be opened already. */
-	if (!info->uio_dev)
-		return -ENODEV;
 
 	/*
 	 * The offset of a UIO mapping is the index of the map. Splitting a VMA
@@ -249,313 +247,320 @@ static int uio_msix_mmap_prepare(struct uio_info *info,
 	return 0;
 }
 
-static int uio_msix_count(struct device *dev, void *count)
-{
-	++*(int *)count;
-	return 0;
-}
-
-/*
- * Whether the device can reach nothing but what the DMA API maps for it: those
- * of a group share a domain, and reach what is mapped for the others.
- */
-static bool uio_msix_confined(struct pci_dev *pdev)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
-	struct iommu_group *group = iommu_group_get(&pdev->dev);
-	int devices = 0;
-
-	if (group) {
-		iommu_group_for_each_dev(group, &devices, uio_msix_count);
-		iommu_group_put(group);
-	}
-	return devices == 1 && domain && (domain->type & __IOMMU_DOMAIN_PAGING);
-}
-
-/*
- * INTx has no handler here: off, but for devices where that would take MSI-X
- * along.
- */
+/* There is no handler for it. Some devices would lose MSI-X along with it. */
 static void uio_msix_intx_off(struct pci_dev *pdev)
 {
 	if (!(pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG))
 		pci_intx(pdev, 0);
 }
 
-static int uio_msix_open(struct uio_info *info, struct inode *inode)
+/* Not the state it has now: its user, an error or a reset changed that. */
+static void uio_msix_restore(struct uio_msix_dev *udev)
 {
-	struct uio_msix_dev *udev = to_uio_msix_dev(info);
-	struct pci_dev *pdev = udev->pdev;
-	unsigned int i, tries;
-	int ret;
+	pci_load_saved_state(udev->pdev, udev->bind_state);
+	pci_restore_state(udev->pdev);
+}
 
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
-	if (ret)
-		return ret;
-	if (udev->inode)
-		return -EBUSY;
+/*
+ * Between sessions, under device lock and config access lock: reset the device if
+ * it may be dirty, by FLR only if @flr, and have it as it was bound in any case.
+ * -EIO if a reset failed. pci_try_reset_function() would save what the user left.
+ */
+static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
+{
+	struct pci_dev *pdev = udev->pdev;
+	int ret = 0;
+	u16 pmcsr;
 
 	/*
-	 * Not reset since it was bound, or since the last close, which could
-	 * not: see uio_msix_release(). What the device did for somebody else
-	 * must not go on once it is bus master again. Most who hold the device
-	 * lock do so for an instant, as a read of sriov_numvfs does. A reset
-	 * would wait a minute for a device that was pulled.
+	 * The user can have put it to sleep, unknown to the PCI core. By hand:
+	 * pci_set_power_state() takes pci_bus_sem, under which the core calls
+	 * uio_msix_error_detected(), which takes info_lock.
 	 */
-	for (tries = 0; udev->dirty && pci_device_is_present(pdev); tries++) {
-		if (pci_try_reset_function(pdev) != -EAGAIN)
-			break;
-		if (tries == 5)
-			return -EBUSY;
-		msleep(20);
+	if (pdev->pm_cap) {
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &pmcsr);
+		if (pmcsr & PCI_PM_CTRL_STATE_MASK) {
+			pci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);
+			msleep(pdev->d3hot_delay);
+		}
 	}
-	if (!pci_device_is_present(pdev))
-		return -ENODEV;
+
+	/* Quiet while it is reset and its BARs are written. */
+	pci_write_config_word(pdev, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+	if (udev->dirty) {
+		if (!flr)
+			ret = __pci_reset_function_locked(pdev);
+		else
+			ret = pdev->reset_methods[0] ?
+			      pcie_reset_flr(pdev, PCI_RESET_DO_RESET) : -ENOTTY;
+		udev->dirty = ret;
+	}
+	uio_msix_restore(udev);
+	/* -ENOTTY: there is none for this device; or it timed out. */
+	if (ret == -ENOTTY && pci_device_is_present(pdev))
+		return 0;
+	return ret ? -EIO : 0;
+}
+
+/* Begin a session, under info_lock, device lock and config access lock. */
+static int uio_msix_begin(struct uio_msix_dev *udev)
+{
+	struct pci_dev *pdev = udev->pdev;
+	unsigned int i;
+	int ret;
+
+	/* A reset would wait a minute for a device that was pulled. */
+	ret = pci_device_is_present(pdev) ? uio_msix_reset(udev, false) : -ENODEV;
+	if (ret)
+		return ret;
 
 	udev->vectors = kvzalloc_objs(*udev->vectors, udev->max_vectors,
 				      GFP_KERNEL_ACCOUNT);
 	if (!udev->vectors)
 		return -ENOMEM;
 
-	/* A reset by sysfs would put the state back that it saved before. */
-	pci_cfg_access_lock(pdev);
 	ret = pci_alloc_irq_vectors(pdev, 1, udev->max_vectors, PCI_IRQ_MSIX);
-	if (ret > 0)
-		pci_set_master(pdev);
-	pci_cfg_access_unlock(pdev);
 	if (ret < 0) {
 		kvfree(udev->vectors);
-		/* What else it returns says that MSI-X is off here. */
+		/* Any other error says that MSI-X is off here. */
 		return ret == -ENOMEM || ret == -ENOSPC ? ret : -ENODEV;
 	}
-
 	udev->num_vectors = ret;
 	for (i = 0; i < udev->num_vectors; i++)
 		udev->vectors[i].irq = pci_irq_vector(pdev, i);
+
 	udev->dirty = true;
-
-	/*
-	 * Unbind zaps its mappings, perhaps just after the file is closed and
-	 * its file system unmounted.
-	 */
-	atomic_inc(&inode->i_sb->s_active);
-	ihold(inode);
-	udev->inode = inode;
-
-	if (!uio_msix_confined(pdev)) {
-		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
-		if (!udev->warned)
-			pci_warn(pdev, "no IOMMU confines this device: its user can reach all memory; kernel tainted\n");
-		udev->warned = true;
-	}
+	pci_set_master(pdev);
+	udev->info.irq = UIO_IRQ_CUSTOM;
 	return 0;
 }
 
-/* Undo uio_msix_open() but for the reset, which depends on the locks held. */
-static void uio_msix_quiesce(struct uio_msix_dev *udev)
+/*
+ * End the session if there is one, under info_lock, without waiting for its user.
+ * If the device is gone or does not answer, what is written to it goes nowhere.
+ */
+static void uio_msix_end(struct uio_info *info)
 {
-	struct super_block *sb = udev->inode->i_sb;
+	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct pci_dev *pdev = udev->pdev;
 	unsigned int i;
 
-	pci_cfg_access_lock(pdev);
+	if (!info->irq)
+		return;
+
+	/* The file is dead now: no fault inserts a page. */
+	info->irq = 0;
 	pci_clear_master(pdev);
+	/*
+	 * Before the vectors go, or what it is told to send then is pending in the
+	 * next session. The inode is there as long as release waits for info_lock.
+	 */
+	unmap_mapping_range(udev->mapping, 0, 0, true);
 	for (i = 0; i < udev->num_vectors; i++)
 		uio_msix_detach(&udev->vectors[i]);
 	pci_free_irq_vectors(pdev);
 	/* That allowed INTx. */
 	uio_msix_intx_off(pdev);
-	pci_cfg_access_unlock(pdev);
-
 	kvfree(udev->vectors);
-	iput(udev->inode);
-	deactivate_super(sb);
-	udev->inode = NULL;
+	uio_event_notify(info);
+}
+
+static void uio_msix_taint(struct uio_msix_dev *udev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&udev->pdev->dev);
+
+	add_taint(TAINT_USER, LOCKDEP_STILL_OK);
+	if (udev->warned)
+		return;
+	udev->warned = true;
+	if (domain && (domain->type & __IOMMU_DOMAIN_PAGING))
+		pci_warn(udev->pdev, "an IOMMU translates, so its DMA cannot reach the user's memory: use vfio-pci; kernel tainted\n");
+	else
+		pci_warn(udev->pdev, "nothing confines this device: its user can reach all memory; kernel tainted\n");
+}
+
+static int uio_msix_open(struct uio_info *info, struct inode *inode)
+{
+	struct uio_msix_dev *udev = to_uio_msix_dev(info);
+	struct pci_dev *pdev = udev->pdev;
+	int tries, ret;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
+	if (ret)
+		return ret;
+	/* Also while the file of an ended session is open. */
+	if (udev->mapping)
+		return -EBUSY;
+
+	/* A read of sriov_numvfs holds it for an instant, a reset longer. */
+	for (tries = 0; !pci_dev_trylock(pdev); tries++) {
+		if (tries == 5)
+			return -EAGAIN;
+		msleep(20);
+	}
+	ret = uio_msix_begin(udev);
+	pci_dev_unlock(pdev);
+	if (!ret) {
+		udev->mapping = inode->i_mapping;
+		uio_msix_taint(udev);
+	}
+	return ret;
 }
 
 static int uio_msix_release(struct uio_info *info, struct inode *inode)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
+	struct pci_dev *pdev = udev->pdev;
 
-	uio_msix_quiesce(udev);
+	uio_msix_end(info);
+	udev->mapping = NULL;
 
-	/*
-	 * Never wait for the device lock here: uio_msix_remove() holds it and
-	 * waits for info_lock. It then does this reset; if another holder was
-	 * in the way, the next open does. Bus mastering is off by now, and
-	 * stays off, because the reset restores the state it found.
-	 */
-	if (pci_device_is_present(udev->pdev))
-		udev->dirty = pci_try_reset_function(udev->pdev) == -EAGAIN;
+	/* Or else uio_msix_remove() resets it, or the next open. */
+	if (pci_dev_trylock(pdev)) {
+		if (pci_device_is_present(pdev))
+			uio_msix_reset(udev, false);
+		pci_dev_unlock(pdev);
+	}
 	return 0;
-}
-
-/*
- * Take the device from its user, if it has one. After unregistering, when the
- * core no longer calls release: this does the same, but for the reset.
- */
-static void uio_msix_revoke(struct uio_msix_dev *udev)
-{
-	if (!udev->inode)
-		return;
-
-	/* No fault inserts a page now, see uio_msix_fault(). */
-	unmap_mapping_range(udev->inode->i_mapping, 0, 0, true);
-	uio_msix_quiesce(udev);
 }
 
 /* Refuse what must not be bound, with one line that says the way out. */
 static int uio_msix_check(struct pci_dev *pdev)
 {
+	struct device *dev = &pdev->dev;
 	int ret;
 
-	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL) {
-		pci_err(pdev, "not bound: a bridge, not an endpoint; bind the devices behind it\n");
-		return -ENODEV;
-	}
-	if (!pdev->msix_cap) {
-		pci_err(pdev, "not bound: no MSI-X capability; uio_pci_generic serves INTx\n");
-		return -ENODEV;
-	}
-	if (pdev->is_virtfn && !READ_ONCE(allow_unsafe_vf)) {
-		pci_err(pdev, "not bound: an SR-IOV VF; use vfio-pci, or set uio_msix.allow_unsafe_vf if its users may reach all memory\n");
-		return -EPERM;
-	}
-	if (pci_num_vf(pdev)) {
-		pci_err(pdev, "not bound: has %d VFs enabled; write 0 to sriov_numvfs first\n",
-			pci_num_vf(pdev));
-		return -EBUSY;
-	}
+	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+		return dev_err_probe(dev, -ENODEV,
+				     "not bound: a bridge, not an endpoint; bind the devices behind it\n");
+	if (!pdev->msix_cap)
+		return dev_err_probe(dev, -ENODEV,
+				     "not bound: no MSI-X capability; uio_pci_generic serves INTx\n");
+	if (pdev->is_virtfn && !READ_ONCE(allow_unsafe_vf))
+		return dev_err_probe(dev, -EPERM,
+				     "not bound: an SR-IOV VF; use vfio-pci, or set uio_msix.allow_unsafe_vf if its users may reach all memory\n");
+	if (pci_num_vf(pdev))
+		return dev_err_probe(dev, -EBUSY,
+				     "not bound: has VFs enabled; write 0 to sriov_numvfs first\n");
 	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
 	if (ret)
-		pci_err(pdev, "not bound: the kernel is locked down; use vfio-pci with an IOMMU\n");
+		dev_err_probe(dev, ret,
+			      "not bound: the kernel is locked down; use vfio-pci with an IOMMU\n");
 	return ret;
 }
 
-/* Reserve [start, end), the rest of a page that @res shares. */
-static int uio_msix_pad(struct uio_msix_dev *udev, struct resource *pad,
-			const struct resource *res, resource_size_t start,
-			resource_size_t end)
-{
-	if (start == end)
-		return 0;
-
-	*pad = DEFINE_RES_NAMED(start, end - start, DRIVER_NAME " sub-page",
-				IORESOURCE_MEM | IORESOURCE_BUSY |
-				IORESOURCE_EXCLUSIVE);
-	return devm_request_resource(&udev->pdev->dev, res->parent, pad);
-}
-
-/* Export the pages [start, end) of memory BAR @bar as the next UIO map. */
+/* Make the pages [start, end) of memory BAR @bar the next UIO map, if any. */
 static int uio_msix_add_map(struct uio_msix_dev *udev, int bar,
 			    resource_size_t start, resource_size_t end)
 {
 	resource_size_t bar_start = pci_resource_start(udev->pdev, bar);
-	struct uio_mem *mem = udev->info.mem;
 	struct device *dev = &udev->pdev->dev;
+	struct uio_mem *mem = udev->info.mem;
 
 	if (start >= end)
 		return 0;
-
 	while (mem->size) {
 		if (++mem == udev->info.mem + MAX_UIO_MAPS) {
-			pci_warn(udev->pdev, "BAR%d: no UIO map left for %pa-%pa\n",
+			dev_info(dev, "BAR%d: no map of %pa to %pa, UIO has no more\n",
 				 bar, &start, &end);
 			return 0;
 		}
 	}
-
-	if (start <= bar_start) {
+	if (start <= bar_start)
 		mem->name = devm_kasprintf(dev, GFP_KERNEL, "BAR%d", bar);
-		mem->offs = bar_start - start;
-	} else {
+	else
 		mem->name = devm_kasprintf(dev, GFP_KERNEL, "BAR%d+0x%llx", bar,
 					   (u64)(start - bar_start));
-	}
 	if (!mem->name)
 		return -ENOMEM;
-
 	mem->addr = start;
+	mem->offs = max(start, bar_start) - start;
 	mem->size = end - start;
 	mem->memtype = UIO_MEM_PHYS;
 	return 0;
 }
 
-/*
- * Export memory BAR @bar, but for the pages that hold any of the MSI-X table,
- * and only if no page of it has registers of another device, now or later.
- */
-static int uio_msix_add_mem(struct uio_msix_dev *udev, int bar, u32 table)
+/* Export memory BAR @bar, if nobody shares its pages, but for those of @table. */
+static int uio_msix_add_mem(struct uio_msix_dev *udev, int bar,
+			    const struct resource *table)
 {
-	const struct resource *res = &udev->pdev->resource[bar];
+	struct pci_dev *pdev = udev->pdev;
+	const struct resource *res = &pdev->resource[bar];
 	resource_size_t start = ALIGN_DOWN(res->start, PAGE_SIZE);
 	resource_size_t end = PAGE_ALIGN(res->end + 1);
 	resource_size_t table_start, table_end;
-	int ret;
+	struct resource *pad = udev->pad[bar];
+	int i, ret = 0;
 
-	ret = uio_msix_pad(udev, &udev->pad[bar][0], res, start, res->start);
-	if (!ret)
-		ret = uio_msix_pad(udev, &udev->pad[bar][1], res, res->end + 1,
-				   end);
+	if (pdev->non_mappable_bars) {
+		pci_info(pdev, "BAR%d: no map, this machine cannot map it\n", bar);
+		return 0;
+	}
+
+	/* Claim the rest of its first and of its last page. */
+	for (i = 0; i < 2 && !ret; i++) {
+		pad[i] = DEFINE_RES_NAMED(i ? res->end + 1 : start,
+					  i ? end - res->end - 1 : res->start - start,
+					  DRIVER_NAME " sub-page",
+					  IORESOURCE_MEM | IORESOURCE_BUSY |
+					  IORESOURCE_EXCLUSIVE);
+		if (resource_size(&pad[i]))
+			ret = devm_request_resource(&pdev->dev, res->parent,
+						    &pad[i]);
+	}
 	if (ret) {
-		pci_info(udev->pdev, "BAR%d shares a page, not mappable\n", bar);
+		if (pad[0].parent)
+			devm_release_resource(&pdev->dev, &pad[0]);
+		pci_info(pdev, "BAR%d: no map, it shares a page\n", bar);
 		return ret == -ENOMEM ? ret : 0;
 	}
 
-	if (bar != (table & PCI_MSIX_TABLE_BIR))
+	if (!resource_overlaps(res, table))
 		return uio_msix_add_map(udev, bar, start, end);
 
-	table_start = res->start + (table & PCI_MSIX_TABLE_OFFSET);
-	table_end = table_start + udev->max_vectors * PCI_MSIX_ENTRY_SIZE;
-	ret = uio_msix_add_map(udev, bar, start,
-			       ALIGN_DOWN(table_start, PAGE_SIZE));
-	if (ret)
-		return ret;
-	return uio_msix_add_map(udev, bar, PAGE_ALIGN(table_end), end);
+	table_start = ALIGN_DOWN(table->start, PAGE_SIZE);
+	table_end = PAGE_ALIGN(table->end + 1);
+	pci_info(pdev, "BAR%d: no map of %pa to %pa, for the MSI-X table\n",
+		 bar, &table_start, &table_end);
+	ret = uio_msix_add_map(udev, bar, start, table_start);
+	return ret ?: uio_msix_add_map(udev, bar, table_end, end);
 }
 
 static int uio_msix_add_bars(struct uio_msix_dev *udev)
 {
 	struct uio_port *port = udev->info.port;
 	struct pci_dev *pdev = udev->pdev;
-	u64 table_end;
-	int bar, ret;
-	u32 table;
+	struct resource table;
+	int bar, ret = 0;
+	u32 reg;
 
-	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
-	bar = table & PCI_MSIX_TABLE_BIR;
-	table_end = (u64)(table & PCI_MSIX_TABLE_OFFSET) +
-		    udev->max_vectors * PCI_MSIX_ENTRY_SIZE;
+	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &reg);
+	bar = reg & PCI_MSIX_TABLE_BIR;
+	table = DEFINE_RES_MEM(pci_resource_start(pdev, bar) +
+			       (reg & PCI_MSIX_TABLE_OFFSET),
+			       udev->max_vectors * PCI_MSIX_ENTRY_SIZE);
 	/* All ones is what a device reads as that is not there. */
 	if (bar >= PCI_STD_NUM_BARS ||
-	    !(pci_resource_flags(pdev, bar) & IORESOURCE_MEM) ||
-	    table_end > pci_resource_len(pdev, bar)) {
-		pci_err(pdev, "not bound: its MSI-X table is in no BAR; is it there at all?\n");
-		return -ENODEV;
-	}
+	    !resource_contains(&pdev->resource[bar], &table))
+		return dev_err_probe(&pdev->dev, -ENODEV,
+				     "not bound: its MSI-X table is in no BAR; is it there at all?\n");
 
-	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
-		if (!pci_resource_len(pdev, bar))
-			continue;
-
+	for (bar = 0; bar < PCI_STD_NUM_BARS && !ret; bar++) {
 		if (pci_resource_flags(pdev, bar) & IORESOURCE_MEM) {
-			ret = uio_msix_add_mem(udev, bar, table);
-			if (ret)
-				return ret;
-		} else if (port < udev->info.port + MAX_UIO_PORT_REGIONS) {
+			ret = uio_msix_add_mem(udev, bar, &table);
+		} else if (pci_resource_len(pdev, bar)) {
+			/* At most 5: the table is in memory. UIO has as many. */
 			port->name = devm_kasprintf(&pdev->dev, GFP_KERNEL,
 						    "BAR%d", bar);
-			if (!port->name)
-				return -ENOMEM;
 			port->start = pci_resource_start(pdev, bar);
 			port->size = pci_resource_len(pdev, bar);
 			port->porttype = UIO_PORT_X86;
-			port++;
+			ret = port++->name ? 0 : -ENOMEM;
 		}
 	}
-	return 0;
+	return ret;
 }
 
 static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -566,20 +571,19 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = uio_msix_check(pdev);
 	if (ret)
 		return ret;
-
 	udev = devm_kzalloc(&pdev->dev, sizeof(*udev), GFP_KERNEL);
 	if (!udev)
 		return -ENOMEM;
 	udev->pdev = pdev;
 	udev->max_vectors = pci_msix_vec_count(pdev);
-	udev->dirty = true;
+	udev->dirty = true; /* reset at open: hot-add holds a lock of resets */
 	udev->info.name = DRIVER_NAME;
 	udev->info.version = "1";
-	udev->info.irq = UIO_IRQ_CUSTOM;
 	udev->info.open = uio_msix_open;
 	udev->info.release = uio_msix_release;
 	udev->info.mmap_prepare = uio_msix_mmap_prepare;
 	udev->info.ioctl = uio_msix_ioctl;
+	udev->info.disconnect = uio_msix_end;
 	pci_set_drvdata(pdev, udev);
 
 	ret = pci_enable_device(pdev);
@@ -590,22 +594,26 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	ret = pci_request_regions_exclusive(pdev, DRIVER_NAME);
 	if (ret) {
-		pci_err(pdev, "not bound: BARs are in use, see /proc/iomem and /proc/ioports\n");
+		dev_err_probe(&pdev->dev, ret,
+			      "not bound: BARs are in use, see /proc/iomem and /proc/ioports\n");
 		goto err_disable;
 	}
-
 	ret = uio_msix_add_bars(udev);
 	if (ret)
 		goto err_release;
 
+	ret = -ENOMEM;
+	pci_save_state(pdev);
+	udev->bind_state = pci_store_saved_state(pdev);
+	if (!udev->bind_state)
+		goto err_release;
 	ret = uio_register_device(&pdev->dev, &udev->info);
 	if (ret)
-		goto err_revoke;
+		goto err_free;
 	return 0;
 
-err_revoke:
-	/* It may have been open for a moment. */
-	uio_msix_revoke(udev);
+err_free:
+	kfree(udev->bind_state);
 err_release:
 	pci_release_regions(pdev);
 err_disable:
@@ -619,19 +627,72 @@ static void uio_msix_remove(struct pci_dev *pdev)
 
 	/* Waits for callbacks, which never wait for userspace. */
 	uio_unregister_device(&udev->info);
-	uio_msix_revoke(udev);
-	/* Here the device lock is held already. */
-	if (udev->dirty && pci_device_is_present(pdev))
-		pci_reset_function_locked(pdev);
+	/* A hot-plug slot is reset under a lock that comes before those held here. */
+	if (pci_device_is_present(pdev)) {
+		pci_cfg_access_lock(pdev);
+		uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);
+		pci_cfg_access_unlock(pdev);
+	}
+	kfree(udev->bind_state);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
 }
+
+/* Somebody resets the device, or worse, under the device lock. */
+static void uio_msix_reset_prepare(struct pci_dev *pdev)
+{
+	struct uio_msix_dev *udev = pci_get_drvdata(pdev);
+
+	udev->dirty = true;
+	guard(mutex)(&udev->info.uio_dev->info_lock);
+	uio_msix_end(&udev->info);
+}
+
+static pci_ers_result_t uio_msix_error_detected(struct pci_dev *pdev,
+						pci_channel_state_t state)
+{
+	uio_msix_reset_prepare(pdev);
+	if (state == pci_channel_io_normal)
+		return PCI_ERS_RESULT_CAN_RECOVER;
+	/* Else slot_reset() is not called, though the bus is reset. */
+	if (state == pci_channel_io_frozen)
+		return PCI_ERS_RESULT_NEED_RESET;
+	/* The bus may have been reset before recovery failed. */
+	if (pci_device_is_present(pdev))
+		uio_msix_restore(pci_get_drvdata(pdev));
+	return PCI_ERS_RESULT_DISCONNECT;
+}
+
+static pci_ers_result_t uio_msix_slot_reset(struct pci_dev *pdev)
+{
+	/* It can have been opened since the error: this reset was not announced. */
+	uio_msix_reset_prepare(pdev);
+	uio_msix_restore(pci_get_drvdata(pdev));
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static const struct pci_error_handlers uio_msix_err_handler = {
+	.error_detected = uio_msix_error_detected,
+	.slot_reset = uio_msix_slot_reset,
+	.reset_prepare = uio_msix_reset_prepare,
+};
+
+/* Also for hibernation, in which another kernel may use it. */
+static int uio_msix_suspend(struct device *dev)
+{
+	uio_msix_reset_prepare(to_pci_dev(dev));
+	return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(uio_msix_pm_ops, uio_msix_suspend, NULL);
 
 static struct pci_driver uio_msix_driver = {
 	.name = DRIVER_NAME,
 	.id_table = NULL, /* dynamic ids and driver_override only */
 	.probe = uio_msix_probe,
 	.remove = uio_msix_remove,
+	.err_handler = &uio_msix_err_handler,
+	.driver.pm = pm_sleep_ptr(&uio_msix_pm_ops),
 };
 module_pci_driver(uio_msix_driver);
 
