@@ -145,7 +145,9 @@ boot "$plain" dpdk ${short:+"$short"}
 boot "$vfio" dpdkvfio ${short:+"$short"}
 rm -f "$logs/dpdk.cpio"
 
-cat "$logs"/dpdk{,vf,iommu,vfio}.log 2>/dev/null | tr -d '\r' | awk -v failed="$failed" '
+for log in "$logs"/dpdk{,vf,iommu,vfio}.log; do
+	[ ! -f "$log" ] || cat "$log"
+done | tr -d '\r' | awk -v failed="$failed" '
 	/^peer: ping/ { counts = !/VFIO/ }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) && counts {
 		split(substr($0, RSTART), word, " ")
