@@ -511,8 +511,7 @@ TEST_F(uio_msix, remove_while_in_use)
 	if (pci_is_vf(bdf))
 		SKIP(return, "a VF does not come back on a rescan");
 	end_session(_metadata, &self->dev, self->efd,
-		    "cd /sys/bus/pci && echo 0 >drivers_autoprobe && "
-		    "echo 1 >devices/$UIO_MSIX_DEV/remove && echo 1 >rescan;"
+		    "cd /sys/bus/pci && echo 0 >drivers_autoprobe && echo 1 >devices/$UIO_MSIX_DEV/remove && echo 1 >rescan;"
 		    "echo 1 >drivers_autoprobe", true);
 }
 
@@ -527,8 +526,8 @@ TEST_F(uio_msix, reset_while_in_use)
 /* All devices are suspended and resumed, but the machine does not sleep. */
 TEST_F(uio_msix, suspend_while_in_use_and_while_closed)
 {
-	static const char suspend[] = "cd /sys/power && echo devices >pm_test &&"
-		"echo freeze >state && echo none >pm_test";
+	static const char suspend[] =
+		"cd /sys/power && echo devices>pm_test && echo freeze>state && echo none>pm_test";
 
 	if (access("/sys/power/pm_test", F_OK))
 		SKIP(return, "no CONFIG_PM_DEBUG");
