@@ -437,6 +437,27 @@ TEST_F(extra, reset_method_empty_for_a_close)
 	EXPECT_FALSE(open_and_look(&self->dev));
 }
 
+/*
+ * A pull takes the lock of the slot before that of the rescan, under which
+ * sysfs removes devices.
+ */
+TEST_F(extra, unbind_does_not_reset_the_slot)
+{
+	uint64_t before;
+
+	if (access(MEDDLE "slot_resets", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	uio_msix_close(&self->dev);
+	/* Never opened: nothing else resets it. */
+	rebind(_metadata, &self->dev);
+	if (put(pci(bdf, "reset_method"), "bus"))
+		SKIP(return, "no reset of its bus");
+	before = get_u64(MEDDLE "slot_resets");
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(before, get_u64(MEDDLE "slot_resets"));
+	put(pci(bdf, "reset_method"), "default");
+}
+
 /* BAR0 by sysfs, which has it while the device is not bound. */
 static void *map_resource0(size_t size)
 {
