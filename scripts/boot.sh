@@ -188,17 +188,18 @@ esac
 # DPDK has all cards on the wire but the first e1000e, which is the kernel's.
 case $what in
 dpdk*)
-	machine=(-M q35 -m 2G -smp 2 -nodefaults -display none -no-reboot
-		-device "pcie-root-port,id=rp1")
+	machine=(-M q35 -m 2G -smp 2 -nodefaults -display none -no-reboot)
+	[ "$what" != dpdkiommu ] || machine+=(-device "intel-iommu,intremap=on")
+	machine+=(-device "pcie-root-port,id=rp1")
 	for card in "e1000e,id=peer" "igb,id=igb,bus=rp1" "vmxnet3,id=vmxnet3" "e1000e,id=em" \
 		"virtio-net-pci,id=virtio,disable-legacy=on"; do
 		id=${card#*id=} id=${id%%,*}
 		machine+=(-netdev "hubport,id=n$id,hubid=0" -device "$card,netdev=n$id,romfile=")
 	done
 	machine+=("${monitor[@]}")
-	args="tsc=reliable vfio.enable_unsafe_noiommu_mode=1" ;;
+	args="tsc=reliable vfio.enable_unsafe_noiommu_mode=1 intel_iommu=on" ;;
 esac
-if [ "$what" = bench ]; then
+if [ "$what" = bench ] || [ "$what" = dpdkcount ]; then
 	cpus="tcg -cpu max"
 	machine+=(-smp 1 -icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01,clock=vm")
 	args+=" tsc_early_khz=1000000"

@@ -13,9 +13,13 @@
 
 short=${1:-}
 logs=${LOGS:-$TOP/out/dpdk}
-# Of the machine's own release, and newer ones.
+# Of the machine's own release, whose libc we build for, and newer ones.
 suites=(bookworm trixie forky)
-[ -z "$short" ] || suites=(trixie)
+case $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) in
+trixie) suites=(trixie forky) ;;
+forky|sid) suites=(forky) ;;
+esac
+[ -z "$short" ] || suites=("${suites[0]}")
 drivers=(net_e1000 net_vmxnet3 net_virtio mempool_ring)
 
 exclusive
@@ -133,11 +137,17 @@ boot() {	# BUILD BOOT [ARGUMENT...]
 }
 export LIMIT=${LIMIT:-1800}
 boot "$plain" dpdk ${short:+"$short"}
-[ -n "$short" ] || boot "$plain" dpdkvf
+[ -n "$short" ] || {
+	boot "$plain" dpdkvf
+	boot "$plain" dpdkiommu
+	boot "$vfio" dpdkcount
+}
 boot "$vfio" dpdkvfio ${short:+"$short"}
 rm -f "$logs/dpdk.cpio"
 
-cat "$logs"/dpdk{,vf,vfio}.log 2>/dev/null | tr -d '\r' | awk -v failed="$failed" '
+for log in "$logs"/dpdk{,vf,iommu,vfio}.log; do
+	[ ! -f "$log" ] || cat "$log"
+done | tr -d '\r' | awk -v failed="$failed" '
 	/^peer: ping/ { counts = !/VFIO/ }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) && counts {
 		split(substr($0, RSTART), word, " ")

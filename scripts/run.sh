@@ -14,7 +14,7 @@ exclusive
 logs=${LOGS:-$TOP/out/run}
 arch=${1:-x86_64}
 boots=("${@:2}")
-[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu nointremap field onecpu kexec)
+[ $# != 0 ] || boots=(devices injected faults unplug lockdown nomsi iommu nointremap field onecpu)
 
 rm -rf "$logs"
 mkdir -p "$logs"

@@ -5,6 +5,8 @@
 # Prints: "ok" and "not ok" lines, and what ping counted
 # Usage:  dpdk [short]     on a kernel without VFIO
 #         dpdkvf           there too: the VF
+#         dpdkiommu        there too: an IOMMU translates
+#         dpdkcount        instructions, on a kernel with VFIO
 #         dpdkvfio [short] on one that has it, to compare
 
 library=/lib/uio_msix_vfio.so
@@ -56,18 +58,18 @@ answers() {
 run_dpdk() {
 	program=$1 version=$2 address=$3
 	shift 3
-	rm -f $fifo
-	mkfifo $fifo
+	rm -f "$fifo"
+	mkfifo "$fifo"
 	case $program in
 	testpmd) set -- -l 0-1 --no-telemetry -a "$address" -- -i --auto-start --forward-mode=icmpecho --nb-cores=1 \
 		--total-num-mbufs=4096 --rxd=512 --txd=512 "$@" ;;
-	queues) set -- --lcores '0@0,1@0,2@1' --no-telemetry -a "$address" -- "$address" "$@" ;;
+	queues) set -- --lcores "0@0,1@0,2@$(($(nproc) - 1))" --no-telemetry -a "$address" -- "$address" "$@" ;;
 	esac
-	LD_PRELOAD=$preload "/dpdk/$version/$program" "$@" <$fifo >$out 2>&1 &
+	LD_PRELOAD=$preload "/dpdk/$version/$program" "$@" <"$fifo" >"$out" 2>&1 &
 	pid=$!
-	exec 7>$fifo
-	until_true 60 grep -qE '^started|^testpmd> ' $out || {
-		sed 's/^/# /' $out
+	exec 7>"$fifo"
+	until_true 60 grep -qE '^started|^testpmd> ' "$out" || {
+		sed 's/^/# /' "$out"
 		return 1
 	}
 	settle
@@ -82,7 +84,7 @@ tell() { echo "$1" >&7; }
 stop_dpdk() {
 	[ "$program" != queues ] || {
 		stats
-		echo "# $(sed -n '/^queue/s/$/;/p; /^link/p' $out | tr '\n' ' ')"
+		echo "# $(sed -n '/^queue/s/$/;/p; /^link/p' "$out" | tr '\n' ' ')"
 	}
 	tell quit
 	exec 7>&-
@@ -90,20 +92,20 @@ stop_dpdk() {
 }
 
 stats() {
-	: >$out
+	: >"$out"
 	tell stats
-	until_true 10 grep -q '^link:' $out
+	until_true 10 grep -q '^link:' "$out"
 }
 
 # value QUEUE NAME: what a queue counted, as of now.
 value() {
 	stats
-	sed -n "s/^queue $1:.* \([0-9]*\) $2.*/\1/p" $out
+	sed -n "s/^queue $1:.* \([0-9]*\) $2.*/\1/p" "$out"
 }
 
 links() {
 	stats
-	sed -n 's/^link: //p' $out
+	sed -n 's/^link: //p' "$out"
 }
 
 # How a queue's thread is woken: by its own vector and no other.
@@ -143,17 +145,17 @@ sleeper() {	# VERSION
 	settle
 	answers "queues $1 answers after link up"
 	tell stop
-	until_true 10 grep -q '^stopped' $out
+	until_true 10 grep -q '^stopped' "$out"
 	tell start
-	until_true 10 grep -q '^started' $out
+	until_true 10 grep -q '^started' "$out"
 	settle
 	answers "queues $1 answers after port stop and start"
-	: >$out
+	: >"$out"
 	tell detach
-	check "queues $1: detach" until_true 20 grep -q '^detached: 0' $out
+	check "queues $1: detach" until_true 20 grep -q '^detached: 0' "$out"
 	tell attach
-	check "queues $1: attach" until_true 20 grep -q '^attached: 0' $out
-	until_true 10 grep -q '^started' $out
+	check "queues $1: attach" until_true 20 grep -q '^attached: 0' "$out"
+	until_true 10 grep -q '^started' "$out"
 	settle
 	answers "queues $1 answers after detach and attach"
 
@@ -181,21 +183,44 @@ second_owner() {
 killed() {	# VERSION TIMES
 	i=0
 	while [ $((i += 1)) -le "$2" ]; do
-		rm -f $fifo
-		mkfifo $fifo
+		rm -f "$fifo"
+		mkfifo "$fifo"
 		LD_PRELOAD=$preload "/dpdk/$1/testpmd" -l 0-1 --no-telemetry -a "$igb" -- --forward-mode=icmpecho \
-			--nb-cores=1 --total-num-mbufs=4096 <$fifo >$out 2>&1 &
+			--nb-cores=1 --total-num-mbufs=4096 <"$fifo" >"$out" 2>&1 &
 		pid=$!
-		exec 7>$fifo
+		exec 7>"$fifo"
 		ping -q -i 0.05 10.0.0.100 >/dev/null 2>&1 &
 		pinger=$!
 		usleep $(($(od -An -N2 -tu2 /dev/urandom) * 50))
 		kill -9 "$pid"
 		wait "$pid" 2>/dev/null
-		kill $pinger
+		kill "$pinger"
 		exec 7>&-
 	done
 	testpmd_answers "$1" "$igb" "igb, after $2 kills at random"
+}
+
+# Started as its user would, it says why not.
+refused() {	# VERSION ARGUMENT...
+	version=$1
+	shift
+	timeout 60 env LD_PRELOAD="$preload" "/dpdk/$version/testpmd" -l 0 --no-telemetry -a "$igb" "$@" -- \
+		--total-num-mbufs=2048 </dev/null >/tmp/refused 2>&1
+	sed 's/^/# /' /tmp/refused | grep -E 'uio_msix_vfio|MSI|robe'
+	grep '^uio_msix_vfio: ' /tmp/refused | grep -q 'use vfio-pci'
+}
+
+translated() {
+	refused "$1" && grep -q 'No probed ethernet devices\|no available ports' /tmp/refused
+}
+
+# What a packet costs: with one CPU that counts its instructions, a nanosecond each.
+measure() {	# RUN
+	wakes=$(value 0 wakes) ticks=$(value 0 ticks)
+	ping_it 1 100 >/tmp/ping
+	wakes=$(($(value 0 wakes) - wakes)) ticks=$(($(value 0 ticks) - ticks))
+	echo "count: $under run $1: $(sed -n 's,.*= [0-9.]*/\([0-9.]*\)/.*,\1,p' /tmp/ping) ms from ping to answer," \
+		"$((ticks / wakes)) instructions of the thread per wake-up, $wakes wake-ups for 100 packets"
 }
 
 # The kernel's own test of VFIO devices.
@@ -213,11 +238,22 @@ unbound_in_traffic() {	# VERSION
 	sleep 2
 	timeout 10 sh -c "echo $igb >/sys/bus/pci/drivers/uio_msix/unbind" || return 1
 	sleep 1
-	kill $pinger 2>/dev/null
+	kill "$pinger" 2>/dev/null
 	kill -9 "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	exec 7>&-
 	echo "$igb" >/sys/bus/pci/drivers/uio_msix/bind
+}
+
+# As anything that takes the device away, a reset ends the session: the next access to a
+# register, at most a second later, is SIGBUS.
+reset_by_another() {	# VERSION
+	run_dpdk queues "$1" "$igb" 2 || return 1
+	echo 1 >"/sys/bus/pci/devices/$igb/reset"
+	until_true 10 test ! -e "/proc/$pid" || kill -9 "$pid"
+	exec 7>&-
+	wait "$pid"
+	[ $? = 135 ]
 }
 
 # The VF, whose PF stays with the kernel. QEMU's gets packets in its first life only, with
@@ -304,7 +340,25 @@ dpdk)
 	done
 	sleeper "$newest"
 	[ -n "$short" ] || killed "$newest" 10
+	check "a reset by somebody else ends it" reset_by_another "$newest"
+	testpmd_answers "$newest" "$igb" "igb, after that"
+	check "MSI is refused" refused "$newest" --vfio-intr=msi
 	check "unbound in traffic" unbound_in_traffic "$newest"
+	;;
+dpdkiommu)
+	under uio_msix
+	check "with an IOMMU that translates, the device is left alone" translated "$newest"
+	;;
+dpdkcount)
+	for driver in uio_msix vfio-pci; do
+		under "$driver"
+		check "queues $newest starts" run_dpdk queues "$newest" "$igb" 1
+		ping_it 1 10 >/dev/null
+		for run in 1 2 3 4 5; do
+			measure "$run"
+		done
+		stop_dpdk >/dev/null
+	done
 	;;
 dpdkvf)
 	under uio_msix
@@ -318,7 +372,7 @@ dpdkvfio)
 	sed 's/^/# /' /tmp/refused
 	compare /tmp/vfio /tmp/uio_msix
 	for driver in vfio-pci uio_msix; do
-		under $driver
+		under "$driver"
 		check "kselftest" kselftest
 		[ -n "$short" ] && [ -n "$vfio" ] || sleeper "$newest"
 		[ -n "$short" ] || {

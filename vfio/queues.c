@@ -18,6 +18,7 @@
 
 #include <rte_config.h>
 #undef RTE_USE_LIBBSD		/* whose headers are not needed */
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
@@ -30,7 +31,7 @@
 #define BURST		32
 
 static struct {
-	uint64_t packets, answered, sleeps, wakes, empty, late, foreign;
+	uint64_t packets, answered, sleeps, wakes, empty, late, foreign, ticks;
 } count[MAX_QUEUES];
 
 static struct rte_mempool *pool;
@@ -113,6 +114,7 @@ static int serve(void *arg)
 {
 	uint16_t q = (uintptr_t)arg;
 	struct rte_epoll_event event;
+	uint64_t woken = 0;
 	int n;
 
 	if (polling) {
@@ -129,7 +131,10 @@ static int serve(void *arg)
 		/* What came before that raises none. */
 		drain(q);
 		count[q].sleeps++;
+		if (woken)
+			count[q].ticks += rte_rdtsc() - woken;
 		n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, &event, 1, 1000);
+		woken = n < 1 ? 0 : rte_rdtsc();
 		rte_eth_dev_rx_intr_disable(port, q);
 		if (n < 1) {
 			/* What is there now came without an interrupt. */
@@ -231,9 +236,9 @@ static void stats(void)
 	uint16_t q;
 
 	for (q = 0; q < queues; q++)
-		printf("queue %u: %lu packets, %lu answered, %lu sleeps, %lu wakes, %lu empty, %lu late, %lu foreign\n",
+		printf("queue %u: %lu packets, %lu answered, %lu sleeps, %lu wakes, %lu empty, %lu late, %lu foreign, %lu ticks\n",
 		       q, count[q].packets, count[q].answered, count[q].sleeps, count[q].wakes,
-		       count[q].empty, count[q].late, count[q].foreign);
+		       count[q].empty, count[q].late, count[q].foreign, count[q].ticks);
 	printf("link: %u down, %u up\n", link_down, link_up);
 }
 

@@ -1458,7 +1458,8 @@ static void *map_region(struct device *dev, int fd, void *addr, size_t len, int 
 }
 
 /* One access of the width that its address and length have. */
-static size_t access_memory(volatile void *mem, uint8_t *buf, uint64_t pos, uint64_t len, bool write)
+static size_t access_memory(volatile void *mem, uint8_t *buf, uint64_t pos, uint64_t len,
+			    bool write)
 {
 	if (len >= 8 && !(pos % 8)) {
 		uint64_t v;
@@ -1679,7 +1680,8 @@ static ssize_t config_write(struct device *dev, const uint8_t *buf, size_t len, 
 	return len;
 }
 
-static ssize_t region_rw(struct device *dev, int fd, void *user, size_t len, off64_t off, bool write)
+static ssize_t region_rw(struct device *dev, int fd, void *user, size_t len, off64_t off,
+			 bool write)
 {
 	uint64_t pos = off & REGION_MASK, index = (uint64_t)off >> REGION_SHIFT;
 	struct uio_msix_info info;

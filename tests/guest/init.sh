@@ -402,7 +402,7 @@ demotest)
 		demo_test "$pf" "$@" || echo "not ok demo_test: exit code $?"
 	;;
 dpdk*)
-	# shellcheck disable=SC1091 # by dpdk.sh
+	# shellcheck source=../../vfio/guest.sh
 	. /guest.sh ;;
 bench|benchkvm)
 	for module in floor igb_uio; do

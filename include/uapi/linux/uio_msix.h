@@ -25,7 +25,7 @@ struct uio_msix_info {
 /**
  * struct uio_msix_eventfd - which eventfd a vector signals
  * @vector: index of the vector, below &uio_msix_info.num_vectors
- * @fd: eventfd that gets 1 added at each interrupt, or -1 to detach the vector
+ * @fd: eventfd that is signalled when it interrupts, or -1 to detach the vector
  * @flags: must be 0
  * @reserved: must be 0
  */
