@@ -1,6 +1,6 @@
 # uio_msix: the patch series and what tests it. 'make help' lists all of it.
 
-export KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS PUBLISH
+export MINUTES KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS PUBLISH
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
@@ -23,6 +23,7 @@ help:
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
 	@echo 'V=1            run: all that the tests say, not a line for each'
 	@echo 'PUBLISH=1      bench, races, ...: the result into README.md and the cover letter'
+	@echo 'MINUTES=N      check: begin none later than that'
 	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
 	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
 	@echo '               theirs; with V=N as version N, with SIGNOFF=1 signed off'
