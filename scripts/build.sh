@@ -61,7 +61,7 @@ example() {
 		-isystem "$build/usr/include" -o "$build/guest/root/example" "$c"
 }
 
-# What is too heavy for the selftests.
+# What is too heavy for the selftests. Called where set -e is off.
 programs() {
 	local t=$tree/tools/testing/selftests c
 	for c in "$TOP"/tests/guest/*.c "$TOP"/bench/*.c; do

@@ -309,7 +309,6 @@ DEBUG = {name for name, *_ in MUTANTS if 'leak' in name} | {
     'old eventfd put before the swap',
     'mask does not wait',
     'fault without the lock',
-    'unbind resets by the slot',
 }
 
 

@@ -437,6 +437,27 @@ TEST_F(extra, reset_method_empty_for_a_close)
 	EXPECT_FALSE(open_and_look(&self->dev));
 }
 
+/*
+ * A pull takes the lock of the slot before that of the rescan, under which
+ * sysfs removes devices.
+ */
+TEST_F(extra, unbind_does_not_reset_the_slot)
+{
+	uint64_t before;
+
+	if (access(MEDDLE "slot_resets", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	uio_msix_close(&self->dev);
+	/* Never opened: nothing else resets it. */
+	rebind(_metadata, &self->dev);
+	if (put(pci(bdf, "reset_method"), "bus"))
+		SKIP(return, "no reset of its bus");
+	before = get_u64(MEDDLE "slot_resets");
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(before, get_u64(MEDDLE "slot_resets"));
+	put(pci(bdf, "reset_method"), "default");
+}
+
 /* BAR0 by sysfs, which has it while the device is not bound. */
 static void *map_resource0(size_t size)
 {
@@ -1064,6 +1085,15 @@ TEST_F(extra, non_mappable_bars_are_not_mapped)
 	}
 }
 
+TEST_F(extra, pages_of_the_table_are_named)
+{
+	int log = log_open();
+
+	rebind(_metadata, &self->dev);
+	EXPECT_EQ(1, log_count(log, bdf, "for the MSI-X table"));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+}
+
 /* What is claimed of a page beside a BAR is on a page that is mapped. */
 TEST_F(extra, no_pad_is_left_behind)
 {
@@ -1114,6 +1144,11 @@ TEST_F(extra, open_restores_the_state_of_the_bind)
 		if (pm)
 			config_write(pm + PCI_PM_CTRL, 2, 3);
 		uio_msix_close(&self->dev);
+		/* Close does it too, but for bus mastering. */
+		for (i = 2; open && i < 16; i++)
+			EXPECT_EQ(before[i], pci_config(bdf, i * 4, 4)) {
+				TH_LOG("register 0x%x after close", i * 4);
+			}
 		ASSERT_EQ(0, uio_msix_open(&self->dev));
 		for (i = 0; i < 16; i++)
 			EXPECT_EQ(before[i], pci_config(bdf, i * 4, 4)) {
@@ -1123,6 +1158,22 @@ TEST_F(extra, open_restores_the_state_of_the_bind)
 			  exp ? pci_config(bdf, exp + PCI_EXP_DEVCTL, 2) : 0);
 		attach_and_fire(_metadata, &self->dev, self->efd);
 	}
+}
+
+/* Power management is no part of that state, and most resets end D3hot as well. */
+TEST_F(extra, open_leaves_d3hot_without_a_reset)
+{
+	int pm = pci_find_cap(bdf, PCI_CAP_ID_PM);
+
+	if (!pm || !pci_has(bdf, "reset_method"))
+		SKIP(return, "no power management, or no reset");
+	ASSERT_EQ(0, put(pci(bdf, "reset_method"), "\n"));
+	uio_msix_close(&self->dev);
+	config_write(pm + PCI_PM_CTRL, 2, 3);
+	EXPECT_EQ(3U, pci_config(bdf, pm + PCI_PM_CTRL, 2) & 3);
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_EQ(0U, pci_config(bdf, pm + PCI_PM_CTRL, 2) & 3);
+	put(pci(bdf, "reset_method"), "default");
 }
 
 /* A process that is in a system call with the file and in a register access. */

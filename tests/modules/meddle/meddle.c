@@ -6,6 +6,7 @@
  *	hold			"ADDRESS MS" holds the lock of the device for so long
  *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device
  *	fail_reset		resets by the driver fail with this errno; 0 for not
+ *	slot_resets		to be read: how many resets went by a hot-plug slot
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -34,7 +35,21 @@ static struct kretprobe flr_probe = {
 	.handler = reset_returns,
 };
 
-static struct kretprobe *probes[] = { &reset_probe, &flr_probe };
+static unsigned long slot_resets;
+module_param(slot_resets, ulong, 0400);
+
+static int slot_was_reset(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	slot_resets++;
+	return 0;
+}
+
+static struct kretprobe slot_probe = {
+	.kp.symbol_name = "pciehp_reset_slot",
+	.handler = slot_was_reset,
+};
+
+static struct kretprobe *probes[] = { &reset_probe, &flr_probe, &slot_probe };
 
 static struct pci_dev *parse(const char *text, unsigned int *value)
 {
