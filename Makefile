@@ -23,6 +23,7 @@ help:
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
 	@echo 'V=1            run: all that the tests say, not a line for each'
 	@echo 'PUBLISH=1      bench, races, ...: the result into README.md and the cover letter'
+	@echo 'CHECKS=...     check: these alone'
 	@echo 'MINUTES=N      check: begin none later than that'
 	@echo 'JOBS=N         how many jobs a build runs (default: one per CPU)'
 	@echo 'SUBMITTER=...  patches: "Name <mail>", write the series to out/series as'
@@ -30,7 +31,10 @@ help:
 	@echo
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/uio_msix; see README.md.'
 
-run check demo dpdk tree patches:
+check:
+	@scripts/check.sh $(CHECKS)
+
+run demo dpdk tree patches:
 	@scripts/$@.sh
 
 bench:

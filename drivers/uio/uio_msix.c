@@ -22,7 +22,6 @@
 #include <uapi/linux/uio_msix.h>
 
 #define DRIVER_NAME "uio_msix"
-
 static bool allow_unsafe_vf;
 module_param(allow_unsafe_vf, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_vf,
@@ -47,8 +46,8 @@ struct uio_msix_vector {
  * lock and its config access lock.
  *
  * Lock order: device lock, config access lock, info_lock, i_mmap_rwsem;
- * mmap_lock, info_lock. The PCI core ends a session with the first two held, so
- * open and release, which come with info_lock, only try them.
+ * mmap_lock, info_lock. A session is taken away with the device lock held, so
+ * open and release, which come with info_lock, only try that.
  */
 struct uio_msix_dev {
 	struct uio_info info;	/* .irq: UIO_IRQ_CUSTOM in a session, or 0 */
@@ -92,9 +91,8 @@ static int uio_msix_attach(struct uio_msix_dev *udev,
 		return -ENOMEM;
 
 	/*
-	 * Mask in the device, at once. Done lazily, the first interrupt that
-	 * is held back would be pending here and the next in the device, and
-	 * unmasking would deliver both. free_irq() clears this.
+	 * Mask in the device, at once: lazily, one interrupt would be pending
+	 * here and one there, and both delivered. free_irq() clears this.
 	 */
 	irq_set_status_flags(vec->irq, IRQ_DISABLE_UNLAZY);
 	vec->trigger = trigger;
@@ -234,10 +232,7 @@ static int uio_msix_mmap_prepare(struct uio_info *info,
 	if (vma_desc_is_cow_mapping(desc))
 		return -EINVAL;
 
-	/*
-	 * The offset of a UIO mapping is the index of the map. Splitting a VMA
-	 * moves its offset along, which makes sense for a page number only.
-	 */
+	/* Not the map's index: splitting a VMA moves its offset along. */
 	desc->pgoff = PHYS_PFN(info->mem[index].addr);
 	desc->private_data = info->uio_dev;
 	desc->page_prot = pgprot_decrypted(pgprot_noncached(desc->page_prot));
@@ -273,9 +268,8 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 	u16 pmcsr;
 
 	/*
-	 * The user can have put it to sleep, unknown to the PCI core. By hand:
-	 * pci_set_power_state() takes pci_bus_sem, under which the core calls
-	 * uio_msix_error_detected(), which takes info_lock.
+	 * The user can have put it to sleep, unknown to the PCI core, whose
+	 * function for that takes pci_bus_sem, under which it reports errors.
 	 */
 	if (pdev->pm_cap) {
 		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &pmcsr);
@@ -287,18 +281,12 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 
 	/* Quiet while it is reset and its BARs are written. */
 	pci_write_config_word(pdev, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
-	if (udev->dirty) {
-		if (!flr)
-			ret = __pci_reset_function_locked(pdev);
-		else
-			ret = pdev->reset_methods[0] ?
-			      pcie_reset_flr(pdev, PCI_RESET_DO_RESET) : -ENOTTY;
+	if (udev->dirty && pdev->reset_methods[0]) {
+		ret = flr ? pcie_reset_flr(pdev, PCI_RESET_DO_RESET) :
+			    __pci_reset_function_locked(pdev);
 		udev->dirty = ret;
 	}
 	uio_msix_restore(udev);
-	/* -ENOTTY: there is none for this device; or it timed out. */
-	if (ret == -ENOTTY && pci_device_is_present(pdev))
-		return 0;
 	return ret ? -EIO : 0;
 }
 
@@ -322,7 +310,6 @@ static int uio_msix_begin(struct uio_msix_dev *udev)
 	ret = pci_alloc_irq_vectors(pdev, 1, udev->max_vectors, PCI_IRQ_MSIX);
 	if (ret < 0) {
 		kvfree(udev->vectors);
-		/* Any other error says that MSI-X is off here. */
 		return ret == -ENOMEM || ret == -ENOSPC ? ret : -ENODEV;
 	}
 	udev->num_vectors = ret;
@@ -351,18 +338,25 @@ static void uio_msix_end(struct uio_info *info)
 	/* The file is dead now: no fault inserts a page. */
 	info->irq = 0;
 	pci_clear_master(pdev);
-	/*
-	 * Before the vectors go, or what it is told to send then is pending in the
-	 * next session. The inode is there as long as release waits for info_lock.
-	 */
+	/* First, or what it sends then is pending later. The inode is open still. */
 	unmap_mapping_range(udev->mapping, 0, 0, true);
 	for (i = 0; i < udev->num_vectors; i++)
 		uio_msix_detach(&udev->vectors[i]);
+	kvfree(udev->vectors);
+	/* Not uio_event_notify(), after which a reader could find an event. */
+	wake_up_interruptible(&info->uio_dev->wait);
+	kill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP);
+}
+
+/*
+ * After the session. Waits for who reads from /proc/irq into a page whose fault
+ * takes info_lock: so not under that, but for release, when no page is mapped.
+ */
+static void uio_msix_free_vectors(struct pci_dev *pdev)
+{
 	pci_free_irq_vectors(pdev);
 	/* That allowed INTx. */
 	uio_msix_intx_off(pdev);
-	kvfree(udev->vectors);
-	uio_event_notify(info);
 }
 
 static void uio_msix_taint(struct uio_msix_dev *udev)
@@ -390,7 +384,6 @@ static int uio_msix_open(struct uio_info *info, struct inode *inode)
 	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
 	if (ret)
 		return ret;
-	/* Also while the file of an ended session is open. */
 	if (udev->mapping)
 		return -EBUSY;
 
@@ -413,8 +406,12 @@ static int uio_msix_release(struct uio_info *info, struct inode *inode)
 {
 	struct uio_msix_dev *udev = to_uio_msix_dev(info);
 	struct pci_dev *pdev = udev->pdev;
+	bool live = info->irq;
 
 	uio_msix_end(info);
+	/* Else who ended it does, under the device lock. */
+	if (live)
+		uio_msix_free_vectors(pdev);
 	udev->mapping = NULL;
 
 	/* Or else uio_msix_remove() resets it, or the next open. */
@@ -613,6 +610,7 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 
 err_free:
+	uio_msix_free_vectors(pdev);
 	kfree(udev->bind_state);
 err_release:
 	pci_release_regions(pdev);
@@ -627,6 +625,7 @@ static void uio_msix_remove(struct pci_dev *pdev)
 
 	/* Waits for callbacks, which never wait for userspace. */
 	uio_unregister_device(&udev->info);
+	uio_msix_free_vectors(pdev);
 	/* A hot-plug slot is reset under a lock that comes before those held here. */
 	if (pci_device_is_present(pdev)) {
 		pci_cfg_access_lock(pdev);
@@ -644,8 +643,9 @@ static void uio_msix_reset_prepare(struct pci_dev *pdev)
 	struct uio_msix_dev *udev = pci_get_drvdata(pdev);
 
 	udev->dirty = true;
-	guard(mutex)(&udev->info.uio_dev->info_lock);
-	uio_msix_end(&udev->info);
+	scoped_guard(mutex, &udev->info.uio_dev->info_lock)
+		uio_msix_end(&udev->info);
+	uio_msix_free_vectors(pdev);
 }
 
 static pci_ers_result_t uio_msix_error_detected(struct pci_dev *pdev,

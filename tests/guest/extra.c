@@ -458,6 +458,46 @@ TEST_F(extra, unbind_does_not_reset_the_slot)
 	put(pci(bdf, "reset_method"), "default");
 }
 
+/*
+ * What frees an interrupt waits for those who read its files in /proc/irq, here
+ * into a page of the device, whose fault waits for what ends the session.
+ */
+TEST_F(extra, end_while_proc_irq_is_read_into_a_mapping)
+{
+	int round, status;
+	pid_t pid;
+	void *p;
+	int fd;
+
+	if (!pci_has(bdf, "reset") || !self->dev.num_maps)
+		SKIP(return, "no reset, or no BAR to map");
+	for (round = 0; round < 6; round++) {
+		p = uio_msix_map(&self->dev, 0);
+		ASSERT_TRUE(p != MAP_FAILED);
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+		fd = open(path("/proc/irq/%d/smp_affinity",
+			       uio_msix_irq(&self->dev, 0)), O_RDONLY | O_CLOEXEC);
+		ASSERT_LE(0, fd);
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			while (pread(fd, p, 1, 0) != -1 || errno == EFAULT)
+				;
+			_exit(0);
+		}
+		close(fd);
+		usleep(20000);
+		EXPECT_EQ(0, round % 2 ? pci_bind(bdf, "") :
+					 put(pci(bdf, "reset"), "1"));
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		munmap(p, self->dev.maps[0].size);
+		uio_msix_close(&self->dev);
+		rebind(_metadata, &self->dev);
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+	}
+}
+
 /* BAR0 by sysfs, which has it while the device is not bound. */
 static void *map_resource0(size_t size)
 {
