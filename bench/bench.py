@@ -23,6 +23,7 @@ PUBLISHED = {
                  'replace under fire: lost', 'replace under fire: doubled'),
     ('rocker', 64): ('doorbell to read with a reader each',),
     ('nvme', 64): ('open with reset', 'memory per attached vector'),
+    ('DPDK on igb', 1): ('ping to answer', 'thread of a queue per wake-up'),
 }
 HEAD = 'run,measure,peer,device,vectors,unit,samples,min,median,p99'
 
@@ -46,7 +47,7 @@ class Row:
 
 def read(logs):
     rows = {}
-    for run in 'bench', 'benchfire', 'benchkvm':
+    for run in 'bench', 'benchfire', 'benchkvm', 'dpdkcount':
         path = os.path.join(logs, run + '.log')
         if not os.path.exists(path):
             continue
@@ -130,6 +131,11 @@ def targets(rows):
             continue
         if r.run == 'benchfire':
             target(own == 0, f'{r.name()}: {own} of {r.peers["uio_msix"][0]}')
+            continue
+        if r.run == 'dpdkcount':
+            other = r.median('vfio group')
+            target(own <= 1.2 * other,
+                   f'{r.name()}: {own:,}, within 20 % of VFIO: {other:,}')
             continue
         for vfio in VFIO:
             other = r.median(vfio)

@@ -27,7 +27,10 @@ stage "boot: bench (speed: instructions, one CPU)"
 stage "boot: benchfire (loss: two CPUs side by side)"
 MULTI=1 LIMIT=300 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/benchfire.out" | tail -n 1); log: $logs/benchfire.log"
-if grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null; then
+LOGS=$logs/dpdk "$TOP/scripts/dpdk.sh" count >"$logs/dpdkcount.out" 2>&1 ||
+	die "$(tail -n 1 "$logs/dpdkcount.out"); log: $logs/dpdkcount.out"
+cp "$logs/dpdk/dpdkcount.log" "$logs"
+if grep -q '^kvm' "$CACHE/accel-2" 2>/dev/null; then
 	stage "boot: benchkvm (speed: time)"
 	"$TOP/scripts/boot.sh" "$build" benchkvm "$logs" >"$logs/benchkvm.out" 2>&1 ||
 		die "$(grep -v csv, "$logs/benchkvm.out" | tail -n 1); log: $logs/benchkvm.log"
@@ -36,7 +39,7 @@ fi
 {
 	echo "Linux $(make -s -C "$tree" kernelversion), $(gcc --version | head -n 1), $(qemu-system-x86_64 --version | head -n 1)"
 	echo "host: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, load $(cut -d ' ' -f 1 /proc/loadavg)"
-	grep -q '^kvm' "$CACHE/accel-1" 2>/dev/null || echo "no wall time: KVM does not work here"
+	grep -q '^kvm' "$CACHE/accel-2" 2>/dev/null || echo "no wall time: KVM does not work here"
 	[ ! -f "$build/guest/igb_uio.absent" ] ||
 		echo "igb_uio is missing: it does not build on this kernel: $(cat "$build/guest/igb_uio.absent")"
 } >"$logs/machine"

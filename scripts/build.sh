@@ -4,7 +4,7 @@
 # Needs:  a compiler and what a kernel build takes; installs what is missing
 # Makes:  BUILD: kernel build folder, with guest/kernel and guest/initramfs
 # Prints: stages; nothing if all is as it was when it was built last
-# Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-kcsan|-rt|-bench]
+# Usage:  build.sh TREE BUILD x86_64|arm64[-debug|-rt|-bench]
 . "$(dirname "$0")/lib.sh"
 
 tree=$1 build=$2
@@ -143,7 +143,7 @@ initramfs() {
 	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/meddle
 	case $ARCH-$flavour in
 	x86_64-debug) modules "$root/modules" tests/modules/{slow,kick} ;;
-	x86_64-|x86_64-kcsan) modules "$root/modules" tests/modules/kick ;;
+	x86_64-|x86_64-rt) modules "$root/modules" tests/modules/kick ;;
 	esac
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"

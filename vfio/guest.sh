@@ -219,8 +219,21 @@ measure() {	# RUN
 	wakes=$(value 0 wakes) ticks=$(value 0 ticks)
 	ping_it 1 100 >/tmp/ping
 	wakes=$(($(value 0 wakes) - wakes)) ticks=$(($(value 0 ticks) - ticks))
-	echo "count: $under run $1: $(sed -n 's,.*= [0-9.]*/\([0-9.]*\)/.*,\1,p' /tmp/ping) ms from ping to answer," \
+	answer=$(sed -n 's,.*= [0-9]*\.0*[0-9.]*/0\.0*\([1-9][0-9]*\)/.*,\1,p' /tmp/ping)
+	echo "count: $under run $1: $answer us from ping to answer," \
 		"$((ticks / wakes)) instructions of the thread per wake-up, $wakes wake-ups for 100 packets"
+	echo "$answer" >>/tmp/answer
+	echo $((ticks / wakes)) >>/tmp/wake
+}
+
+# figure NAME UNIT FILE: what bench.py reads, of the runs in FILE.
+figure() {
+	case $under in uio_msix) peer=uio_msix ;; *) peer="vfio group" ;; esac
+	sort -n "$3" | awk -v name="$1" -v unit="$2" -v peer="$peer" '
+		{ of[NR] = $1 }
+		END { printf "csv,%s,%s,DPDK on igb,1,%s,%d,%d,%d,%d\n", name, peer, unit,
+			NR, of[1], of[int((NR + 1) / 2)], of[NR] }'
+	rm "$3"
 }
 
 # The kernel's own test of VFIO devices.
@@ -357,6 +370,8 @@ dpdkcount)
 		for run in 1 2 3 4 5; do
 			measure "$run"
 		done
+		figure "ping to answer" us /tmp/answer
+		figure "thread of a queue per wake-up" instructions /tmp/wake
 		stop_dpdk >/dev/null
 	done
 	;;

@@ -18,6 +18,15 @@ check_run() { guest run; }
 # The 32-bit test program on the 64-bit kernel.
 check_compat() { guest compat x86_64 compat; }
 
+# Write-combining: the module with patches/wc, on the same kernel.
+check_wc() {
+	local tree
+	tree=$("$TOP/scripts/tree.sh" wc)
+	"$TOP/scripts/build.sh" "$CACHE/linux" "$CACHE/build-linux" x86_64
+	"$TOP/scripts/wc.sh" "$tree" "$CACHE/build-linux" "$CACHE/wc.cpio"
+	EXTRA=$CACHE/wc.cpio guest wc x86_64 wc
+}
+
 # Pages larger than most BARs, another interrupt controller.
 check_arm64_64k() { guest arm64-64k arm64 devices injected; }
 
@@ -28,10 +37,10 @@ check_previous() { PREVIOUS=1 guest previous x86_64 unplug; }
 # injected; with coverage of the files of the series, which "coverage" reads.
 check_debug() { guest debug x86_64-debug iommu faults devices lockdown unplug; }
 
-# Data races: for them to happen, guest CPUs run side by side.
-check_kcsan() { MULTI=1 LIMIT=300 guest kcsan x86_64-kcsan devices; }
-
 check_rt() { guest rt x86_64-rt devices; }
+
+# Data races, on the same kernel: for them to happen, guest CPUs run side by side.
+check_kcsan() { MULTI=1 LIMIT=300 guest kcsan x86_64-rt devices; }
 
 # long.sh in short.
 long() {	# NAME VARIABLE=VALUE...

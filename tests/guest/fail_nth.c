@@ -117,6 +117,9 @@ static void nth_begin(struct _test_data_fail_nth *self)
 	char nth[16];
 
 	snprintf(nth, sizeof(nth), "%u", ++self->nth);
+	/* Slow is not silent. */
+	if (!(self->nth % 20))
+		fprintf(stderr, "# point %u\n", self->nth);
 	if (write(self->nth_fd, nth, strlen(nth)) < 0)
 		perror("fail-nth");
 }

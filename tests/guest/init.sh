@@ -426,6 +426,21 @@ field)
 	FIELD_PULL="device_del memory"
 	own nvme-cmb "$(below 13)" field -f memory
 	;;
+wc)
+	# By wc.sh. The drive and ivshmem have memory, prefetchable; the VF registers.
+	insmod /modules/pte.ko || echo "not ok: pte"
+	cmb=$(below 13) ivshmem=$(device 1 1af4:1110) pf=$(below 11)
+	own nvme-cmb-wc "$cmb" wc_test
+	own ivshmem-wc "$ivshmem" wc_test
+	programs=uio_msix_test
+	run igb "$pf"
+	run nvme-cmb "$cmb" UIO_MSIX_AER="aer rp3 DLP"
+	run ivshmem "$ivshmem"
+	enable_vfs
+	run igb-vf "$vf"
+	kselftest=/kselftest32
+	run nvme-cmb-32 "$cmb"
+	;;
 onecpu)
 	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
 	;;
