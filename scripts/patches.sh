@@ -8,9 +8,11 @@
 #         SUBMITTER='Name <mail>' [V=2] [SIGNOFF=1] patches.sh
 #             writes the series to out/series as that person posts it, and
 #             leaves patches/ and the view alone
+#         LTS=1 patches.sh
+#             writes patches/linux-6.12 from the tree of that kernel, nothing else
 . "$(dirname "$0")/lib.sh"
 
-tree=$CACHE/linux
+tree=$CACHE/linux${LTS:+-$LTS_BASE}
 [ -d "$tree" ] || die "no kernel tree yet: 'make tree' prepares it"
 [ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
 	die "the tree has uncommitted changes: git -C $tree commit --amend"
@@ -79,8 +81,14 @@ format "$tmp/patches" HEAD 'uio_msix submitter <submitter@localhost.invalid>'
 # The date of the cover letter is that of the run, and nothing else changes.
 date=$(git -C "$tree" log -1 --format=%aD HEAD)
 sed -i "1,/^\$/s/^Date: .*/Date: $date/" "$tmp/patches/0000-cover-letter.patch"
-rm -rf "$TOP/patches"
-cp -r "$tmp/patches" "$TOP/patches"
+out=$TOP/patches${LTS:+/linux-$LTS_BASE}
+mkdir -p "$out"
+rm -f "$out"/*.patch
+cp "$tmp"/patches/*.patch "$out"
+printf '%s %s\n' "$(cat "$out"/*.patch | sha256sum | cut -d ' ' -f 1)" \
+	"$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
+say "${out#"$TOP/"}: $(cd "$out" && echo *.patch)"
+[ -z "${LTS:-}" ] || exit 0
 
 # The view. What is no longer in the series goes.
 view_files=$(git -C "$tree" diff --name-only --diff-filter=A base HEAD)
@@ -91,7 +99,3 @@ while read -r f; do
 done <<<"$view_files"
 git -C "$tree" diff -U0 base HEAD -- MAINTAINERS |
 	sed -n '/^+++/d; s/^+//p' >"$TOP/MAINTAINERS.fragment"
-
-printf '%s %s\n' "$(cat "$TOP"/patches/*.patch | sha256sum | cut -d ' ' -f 1)" \
-	"$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
-say "patches: $(cd "$TOP/patches" && echo *.patch)"

@@ -6,8 +6,14 @@
 #         the series as two commits on branch "series"
 # Usage:  tree.sh             the kernel that the series is based on
 #         PREVIOUS=1 tree.sh  the newest series of kernels before that one
+#         LTS=1 tree.sh       the kernel of Debian 13, with the patches for it
 #         KERNEL=DIR tree.sh  a copy of the user's own tree; DIR is not touched
 . "$(dirname "$0")/lib.sh"
+
+[ -z "${LTS:-}" ] || {
+	BASE=$LTS_BASE
+	KERNEL_SUITES=("$LTS_SUITE")
+}
 
 export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
 export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
@@ -24,6 +30,8 @@ fetch() (	# DIR: leaves one .deb there
 		name=$({ apt-cache pkgnames linux-source- | grep -x 'linux-source-[0-9.]*'; echo "$name"; } |
 			sort -uV | sed "/^$name\$/,\$d" | tail -n 1)
 		[ -n "$name" ] || die "the archive has no linux-source before $BASE"
+	elif [ -n "${LTS:-}" ]; then
+		:
 	elif ! apt-cache show "$name" >/dev/null 2>&1; then
 		name=$(apt-cache pkgnames linux-source- |
 			grep -x 'linux-source-[0-9.]*' | sort -V | tail -n 1)
@@ -47,7 +55,7 @@ git_base() {
 
 fetched_tree() {
 	local deb tmp
-	tree=$CACHE/${PREVIOUS:+previous-}linux
+	tree=$CACHE/${PREVIOUS:+previous-}linux${LTS:+-$BASE}
 	tmp=$tree.tmp
 	[ ! -e "$tree" ] || return 0
 
@@ -104,11 +112,20 @@ user_tree() {
 	fi
 }
 
+# The folder of the patches for the kernel in $tree: the UIO core of older ones
+# has other callbacks.
+patches_for() {
+	local older=/linux-$LTS_BASE
+	! printf '%s\n' 7.2 "$(make -s -C "$tree" kernelversion)" | sort -VC || older=
+	echo "$TOP/patches$older"
+}
+
 # Have the series in $tree, unless the tree is ahead of patches/: the file
 # .git/uio_msix says which patches became which commit.
 apply() {
-	local want hash='' commit='' log=$CACHE/am.log
-	want=$(cat "$TOP"/patches/*.patch | sha256sum | cut -d ' ' -f 1)
+	local patches want hash='' commit='' log=$CACHE/am.log
+	patches=$(patches_for)
+	want=$(cat "$patches"/*.patch | sha256sum | cut -d ' ' -f 1)
 	[ ! -f "$tree/.git/uio_msix" ] || read -r hash commit <"$tree/.git/uio_msix"
 	if [ "$hash" = "$want" ]; then
 		[ "$commit" = "$(git -C "$tree" rev-parse HEAD)" ] &&
@@ -128,13 +145,13 @@ apply() {
 		stage "the series is in the tree already"
 	else
 		stage "apply the series with git am"
-		if ! git -C "$tree" am -q "${SERIES[@]}" >"$log" 2>&1; then
+		if ! git -C "$tree" am -q "$patches"/000[12]-*.patch >"$log" 2>&1; then
 			git -C "$tree" am -q --abort >/dev/null 2>&1 || :
 			die "the patches do not apply to $(git -C "$tree" log -1 --format=%s base): $(grep -m 1 '^error:' "$log")"
 		fi
 	fi
 	# The text of the cover letter, for format-patch to put it back.
-	git -C "$tree" config branch.series.description "$(cover_text "$TOP/patches/0000-cover-letter.patch")"
+	git -C "$tree" config branch.series.description "$(cover_text "$patches/0000-cover-letter.patch")"
 	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
 }
 
@@ -142,7 +159,7 @@ apply() {
 # side, and some want the same tree.
 exec 3>&1 >&2
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}"
+exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}${LTS:+.lts}"
 flock 6
 if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
 apply
