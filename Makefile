@@ -19,6 +19,7 @@ help:
 	@echo 'make dkms-test install it in a bare Debian 13, and run the tests on its kernel'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
+	@echo 'make port      take what changed in patches/ over into patches/linux-6.12'
 	@echo 'make clean     remove what was generated here (out/)'
 	@echo 'make distclean remove the cache as well'
 	@echo
@@ -37,7 +38,7 @@ help:
 check:
 	@scripts/check.sh $(CHECKS)
 
-run demo dpdk dkms tree patches:
+run demo dpdk dkms tree patches port:
 	@scripts/$@.sh
 
 dkms-test:
@@ -58,4 +59,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo dpdk dkms dkms-test coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench demo dpdk dkms dkms-test coverage races fuzz soak mutants tree patches port clean distclean

@@ -24,8 +24,11 @@ check_arm64_64k() { guest arm64-64k arm64 devices injected; }
 # The series before the one that the patches are based on.
 check_previous() { PREVIOUS=1 guest previous x86_64 unplug; }
 
-# The kernel of Debian 13, with the patches for it.
-check_lts() { LTS=1 guest lts x86_64 devices injected; }
+# The kernel of Debian 13, with the patches for it, which are what patches/ has.
+check_lts() {
+	"$TOP/scripts/port.sh" --check
+	LTS=1 guest lts x86_64 devices injected
+}
 
 # The package for it, in a bare Debian 13.
 check_dkms() {
