@@ -115,8 +115,10 @@ user_tree() {
 # The folder of the patches for the kernel in $tree: the UIO core of older ones
 # has other callbacks.
 patches_for() {
-	local older=/linux-$LTS_BASE
-	! printf '%s\n' 7.2 "$(make -s -C "$tree" kernelversion)" | sort -VC || older=
+	local version older=/linux-$LTS_BASE
+	version=$(git -C "$tree" show base:Makefile |
+		sed -n '/^VERSION = \|^PATCHLEVEL = / s/.* //p' | paste -sd .)
+	! printf '%s\n' 7.2 "$version" | sort -VC || older=
 	echo "$TOP/patches$older"
 }
 

@@ -363,6 +363,10 @@ stock)
 	*) echo "# not ok 1 driverctl" ;;
 	esac
 	example "$dev"
+	UIO_MSIX_UNPLUG="pull pulled /sys/bus/pci/devices/$pulled" own igb-unplugged "$pulled" \
+		/kselftest/uio/uio_msix_test -t unplug_while_in_use
+	# As with Secure Boot.
+	UIO_MSIX_LOCKDOWN=1 own e1000e-lockdown "$dev" extra -t lockdown
 	;;
 nomsi)
 	dev=$(device 1 1b36:0006)
