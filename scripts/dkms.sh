@@ -25,7 +25,7 @@ changed() {
 
 package() {
 	local dir=$out/package src doc f
-	packages make gcc git patch
+	packages make git patch
 	tree=$(LTS=1 KERNEL='' PREVIOUS='' "$TOP/scripts/tree.sh")
 	SOURCE_DATE_EPOCH=$(changed)
 	export SOURCE_DATE_EPOCH
