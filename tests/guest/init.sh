@@ -353,8 +353,9 @@ stock)
 	run nvme "$(device 1 1b36:0010)" UIO_MSIX_AER="aer rp2 SDN" UIO_MSIX_AER_NONFATAL="aer rp2 UNX_COMP"
 	enable_vfs
 	run igb-vf "$vf"
-	# As README.md has it.
 	dev=$(device 1 8086:10d3)
+	run e1000e "$dev"
+	# As README.md has it.
 	rmmod uio_msix
 	echo "guest: device driverctl $dev"
 	driverctl set-override "$dev" uio_msix
