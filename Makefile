@@ -1,6 +1,6 @@
 # uio_msix: the patch series and what tests it. 'make help' lists all of it.
 
-export MINUTES KERNEL SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS PUBLISH
+export MINUTES KERNEL LTS SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS MUTANTS PUBLISH
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
@@ -15,12 +15,16 @@ help:
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
 	@echo 'make dpdk      unmodified DPDK on it, by a library that speaks VFIO'
+	@echo 'make dkms      a Debian package (dkms) with the modules, for Debian 13'
+	@echo 'make dkms-test install it in a bare Debian 13, and run the tests on its kernel'
 	@echo 'make tree      the kernel git tree to work in, the series as two commits'
 	@echo 'make patches   write patches/ and the view from that tree'
+	@echo 'make port      take what changed in patches/ over into patches/linux-6.12'
 	@echo 'make clean     remove what was generated here (out/)'
 	@echo 'make distclean remove the cache as well'
 	@echo
 	@echo 'KERNEL=DIR     run: use your kernel tree (it is copied, not changed)'
+	@echo 'LTS=1          run, tree, patches: Linux 6.12 and patches/linux-6.12'
 	@echo 'V=1            run: all that the tests say, not a line for each'
 	@echo 'PUBLISH=1      bench, races, ...: the result into README.md and the cover letter'
 	@echo 'CHECKS=...     check: these alone'
@@ -34,11 +38,16 @@ help:
 check:
 	@scripts/check.sh $(CHECKS)
 
-run demo dpdk patches:
+run demo dpdk dkms patches port:
 	@scripts/$@.sh
 
+dkms-test:
+	@scripts/dkms.sh test
+
+# The work trees of the further series, too.
 tree:
-	@for further in mediated wc; do scripts/tree.sh $$further; done | sort -u
+	@scripts/tree.sh mediated
+	@scripts/tree.sh wc
 	@scripts/tree.sh
 
 bench:
@@ -56,4 +65,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo dpdk coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench demo dpdk dkms dkms-test coverage races fuzz soak mutants tree patches port clean distclean

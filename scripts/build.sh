@@ -65,11 +65,11 @@ example() {
 programs() {
 	local t=$tree/tools/testing/selftests c
 	for c in "$TOP"/tests/guest/*.c "$TOP"/bench/*.c; do
-		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
+		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-clobbered -O2 -pthread \
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c" || return
 	done
-	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -O2 -pthread \
+	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-clobbered -O2 -pthread \
 		-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 		-o "$build/guest/root/bin/extra32" "$TOP/tests/guest/extra.c" || return
 	# The demonstration has nothing but the UAPI header and libc.

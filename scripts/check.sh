@@ -36,7 +36,7 @@ on_source=(tree view checkpatch order maintainers shellcheck
 	   check-uapi header
 	   kselftest)
 in_guests=(run compat dpdk demo debug arm64-64k coverage bench
-	   mutants races fuzz soak previous rt kcsan)
+	   mutants races fuzz soak previous lts dkms rt kcsan)
 all=("${on_source[@]}" "${in_guests[@]}")
 
 # What a check says last, and why it could not be done (exit code 77).

@@ -17,6 +17,10 @@ BASE=7.3
 # (testing, stable-backports) can be weeks behind.
 # shellcheck disable=SC2034
 KERNEL_SUITES=(trixie-backports forky sid experimental)
+# The long-term kernel that has patches of its own, and the release of Debian
+# that it is the kernel of.
+# shellcheck disable=SC2034
+LTS_BASE=6.12 LTS_SUITE=trixie
 JOBS=${JOBS:-$(nproc)}
 # What make was told is for us, not for the makes that are started here.
 unset MAKEFLAGS MAKEOVERRIDES

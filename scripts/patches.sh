@@ -9,9 +9,11 @@
 #         SUBMITTER='Name <mail>' [V=2] [SIGNOFF=1] patches.sh
 #             writes the series to out/series as that person posts it, and
 #             leaves patches/ and the view alone
+#         LTS=1 patches.sh
+#             writes patches/linux-6.12 from the tree of that kernel, nothing else
 . "$(dirname "$0")/lib.sh"
 
-tree=$CACHE/linux
+tree=$CACHE/linux${LTS:+-$LTS_BASE}
 [ -d "$tree" ] || die "no kernel tree yet: 'make tree' prepares it"
 committed() {
 	[ -z "$(git -C "$1" status --porcelain -uno)" ] ||
@@ -85,7 +87,8 @@ record() {	# TREE PATCH...
 		"$(git -C "$1" rev-parse HEAD)" >"$record"
 }
 
-# BASE..BRANCH as patches in FOLDER, and its new files in the view.
+# BASE..BRANCH as patches in FOLDER, and its new files in the view, which is not of
+# an old kernel.
 publish() {	# FOLDER BRANCH BASE FORMAT-PATCH-ARGUMENT...
 	local folder=$1 branch=$2 base=$3 date f
 	format "$tmp/patches" "$branch" "$base" "$branch" \
@@ -97,6 +100,7 @@ publish() {	# FOLDER BRANCH BASE FORMAT-PATCH-ARGUMENT...
 	rm -f "$folder"/*.patch
 	cp "$tmp"/patches/*.patch "$folder"
 	say "${folder#"$TOP"/}: $(cd "$folder" && echo *.patch)"
+	[ -z "${LTS:-}" ] || return 0
 	while read -r f; do
 		mkdir -p "$TOP/$(dirname "$f")"
 		git -C "$tree" show "$branch:$f" >"$TOP/$f"
@@ -105,6 +109,12 @@ publish() {	# FOLDER BRANCH BASE FORMAT-PATCH-ARGUMENT...
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+if [ -n "${LTS:-}" ]; then
+	publish "$TOP/patches/linux-$LTS_BASE" series base
+	record "$tree" "$TOP/patches/linux-$LTS_BASE"/*.patch
+	exit
+fi
+
 # What is no longer in a series goes.
 rm -rf "$TOP"/{drivers,include,tools,Documentation}
 publish "$TOP/patches" series base

@@ -6,7 +6,8 @@
 # Makes:  out/run (or LOGS): logs, and "summary" with the counts of the tests
 # Prints: stages, a line per test (with V=1 all of their KTAP), a table,
 #         "run: N passed, ..."
-# Usage:  [KERNEL=DIR|PREVIOUS=1] [LOGS=DIR] [V=1] run.sh [ARCH[-FLAVOUR] BOOT...]
+# Usage:  [KERNEL=DIR|PREVIOUS=1|LTS=1] [LOGS=DIR] [V=1] run.sh [ARCH[-FLAVOUR] BOOT...]
+#         BUILD=DIR run.sh ARCH BOOT...: what is there has been built already
 . "$(dirname "$0")/lib.sh"
 
 exclusive
@@ -19,10 +20,13 @@ boots=("${@:2}")
 rm -rf "$logs"
 mkdir -p "$logs"
 
-tree=$("$TOP/scripts/tree.sh")
-build=$CACHE/build-$(basename "$tree")
-[ "$arch" = x86_64 ] || build=$build-$arch
-"$TOP/scripts/build.sh" "$tree" "$build" "$arch"
+build=${BUILD:-}
+if [ -z "$build" ]; then
+	tree=$("$TOP/scripts/tree.sh")
+	build=$CACHE/build-$(basename "$tree")
+	[ "$arch" = x86_64 ] || build=$build-$arch
+	"$TOP/scripts/build.sh" "$tree" "$build" "$arch"
+fi
 
 # A guest takes one CPU, and half of the time it waits: more than there are.
 failed=0
@@ -34,7 +38,7 @@ printf '%s\n' "${boots[@]}" |
 
 # The table: a line per device. A test that no device could run has not run,
 # which is a failure where all devices are there.
-stage "results ($(git -C "$tree" log -1 --format=%s base), log: $logs)"
+stage "results ($([ -n "${BUILD:-}" ] || echo "$(git -C "$tree" log -1 --format=%s base), ")log: $logs)"
 cat "$logs"/*.log | tr -d '\r' | awk -v broken="$failed" -v all="$(($# == 0))" '
 	# A program that ended before its tests did.
 	function ended() {

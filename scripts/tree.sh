@@ -8,8 +8,14 @@
 # Usage:  tree.sh             the kernel that the series is based on
 #         tree.sh mediated|wc that and patches/mediated or patches/wc
 #         PREVIOUS=1 tree.sh  the newest series of kernels before that one
+#         LTS=1 tree.sh       the kernel of Debian 13, with the patches for it
 #         KERNEL=DIR tree.sh  a copy of the user's own tree; DIR is not touched
 . "$(dirname "$0")/lib.sh"
+
+[ -z "${LTS:-}" ] || {
+	BASE=$LTS_BASE
+	KERNEL_SUITES=("$LTS_SUITE")
+}
 
 export GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
 export GIT_COMMITTER_NAME=uio_msix GIT_COMMITTER_EMAIL=uio_msix@localhost
@@ -26,6 +32,8 @@ fetch() (	# DIR: leaves one .deb there
 		name=$({ apt-cache pkgnames linux-source- | grep -x 'linux-source-[0-9.]*'; echo "$name"; } |
 			sort -uV | sed "/^$name\$/,\$d" | tail -n 1)
 		[ -n "$name" ] || die "the archive has no linux-source before $BASE"
+	elif [ -n "${LTS:-}" ]; then
+		:
 	elif ! apt-cache show "$name" >/dev/null 2>&1; then
 		name=$(apt-cache pkgnames linux-source- |
 			grep -x 'linux-source-[0-9.]*' | sort -V | tail -n 1)
@@ -49,7 +57,7 @@ git_base() {
 
 fetched_tree() {
 	local deb tmp
-	tree=$CACHE/${PREVIOUS:+previous-}linux
+	tree=$CACHE/${PREVIOUS:+previous-}linux${LTS:+-$BASE}
 	tmp=$tree.tmp
 	[ ! -e "$tree" ] || return 0
 
@@ -106,6 +114,16 @@ user_tree() {
 	fi
 }
 
+# The folder of the patches for the kernel in $tree: the UIO core of older ones
+# has other callbacks.
+patches_for() {
+	local version older=/linux-$LTS_BASE
+	version=$(git -C "$tree" show base:Makefile |
+		sed -n '/^VERSION = \|^PATCHLEVEL = / s/.* //p' | paste -sd .)
+	! printf '%s\n' 7.2 "$version" | sort -VC || older=
+	echo "$TOP/patches$older"
+}
+
 # Have PATCHES in $tree, on top of BASE as BRANCH, unless the tree is ahead of
 # them: the file uio_msix in its git folder says which became which commit.
 apply() {	# BRANCH BASE PATCHES [BELOW...]
@@ -158,9 +176,9 @@ further() {	# NAME
 # side, and some want the same tree.
 exec 3>&1 >&2
 mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
-exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}"
+exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}${LTS:+.lts}"
 flock 6
 if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
-apply series base "$TOP/patches"
+apply series base "$(patches_for)"
 [ $# = 0 ] || further "$1"
 printf '%s\n' "$tree" >&3

@@ -33,6 +33,18 @@ check_arm64_64k() { guest arm64-64k arm64 devices injected; }
 # The series before the one that the patches are based on.
 check_previous() { PREVIOUS=1 guest previous x86_64 unplug; }
 
+# The kernel of Debian 13, with the patches for it, which are what patches/ has.
+check_lts() {
+	"$TOP/scripts/port.sh" --check
+	LTS=1 guest lts x86_64 devices injected
+}
+
+# The package for it, in a bare Debian 13.
+check_dkms() {
+	LOGS=$TOP/out/dkms "$TOP/scripts/dkms.sh" test
+	sed -n 's/^dkms: \([0-9]*\) passed, .*/\1 0/p' "$TOP/out/dkms/summary" >"$logs/dkms.counts"
+}
+
 # Everything that finds mistakes, as far as one kernel can have it, and faults
 # injected; with coverage of the files of the series, which "coverage" reads.
 check_debug() { guest debug x86_64-debug iommu faults devices lockdown unplug; }

@@ -138,7 +138,7 @@ check_shellcheck() {
 	local files
 	packages shellcheck
 	cd "$TOP" || return
-	mapfile -t files < <(grep -rlE '^#!.*sh$' .ci scripts tests bench demo vfio)
+	mapfile -t files < <(grep -rlE '^#!.*sh$' .ci scripts tests bench demo vfio dkms)
 	printf '%s\n' "${files[@]}"
 	shellcheck -x -a "${files[@]}" || fail "shellcheck complains"
 }

@@ -23,12 +23,16 @@ done
 stty -opost 2>/dev/null
 
 [ "$1" != until-failure ] || until_failure=1
+# A kernel whose drivers are modules has them by name.
+[ ! -f /etc/modules ] || xargs modprobe -a </etc/modules
+load() { if [ -f /etc/modules ]; then modprobe "$1"; else insmod "/modules/$1.ko"; fi; }
+
 what=$(sed -n 's/.*guest=\([a-z]*\).*/\1/p' /proc/cmdline)
 case $what in
 none|baseline) ;;
 *)
-	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
-	insmod /modules/uio_pci_generic.ko
+	load uio && load uio_msix || echo "not ok: insmod"
+	load uio_pci_generic
 	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
@@ -334,6 +338,36 @@ injected)
 	run virtio-rng "$(device 1 1af4:1044)"
 
 	example "$(device 1 8086:10d3)"
+	;;
+stock)
+	# Debian's kernel, see dkms.sh: its own UIO drivers, on our core.
+	insmod /modules/inject.ko || echo "not ok: inject"
+	insmod /modules/hv_vmbus.ko || echo "not ok: hv_vmbus"
+	echo "guest: device uio"
+	n=0
+	for module in uio_pci_generic uio_hv_generic uio_aec uio_cif uio_mf624 uio_netx uio_sercos3; do
+		if modprobe "$module"; then ok=ok; else ok="not ok"; fi
+		echo "# $ok $((n += 1)) $module"
+	done
+	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
+	run nvme "$(device 1 1b36:0010)" UIO_MSIX_AER="aer rp2 SDN" UIO_MSIX_AER_NONFATAL="aer rp2 UNX_COMP"
+	enable_vfs
+	run igb-vf "$vf"
+	dev=$(device 1 8086:10d3)
+	run e1000e "$dev"
+	# As README.md has it.
+	rmmod uio_msix
+	echo "guest: device driverctl $dev"
+	driverctl set-override "$dev" uio_msix
+	case $(readlink "/sys/bus/pci/devices/$dev/driver") in
+	*/uio_msix) echo "# ok 1 driverctl" ;;
+	*) echo "# not ok 1 driverctl" ;;
+	esac
+	example "$dev"
+	UIO_MSIX_UNPLUG="pull pulled /sys/bus/pci/devices/$pulled" own igb-unplugged "$pulled" \
+		/kselftest/uio/uio_msix_test -t unplug_while_in_use
+	# As with Secure Boot.
+	UIO_MSIX_LOCKDOWN=1 own e1000e-lockdown "$dev" extra -t lockdown
 	;;
 nomsi)
 	dev=$(device 1 1b36:0006)

@@ -17,7 +17,11 @@ static DEFINE_PER_CPU(struct timer_list, kick_timers);
 
 static void kick_next(struct timer_list *timer)
 {
-	arch_smp_send_reschedule(cpumask_next_wrap(smp_processor_id(), cpu_online_mask));
+	unsigned int cpu = cpumask_next(smp_processor_id(), cpu_online_mask);
+
+	if (cpu >= nr_cpu_ids)
+		cpu = cpumask_first(cpu_online_mask);
+	arch_smp_send_reschedule(cpu);
 	mod_timer(timer, jiffies + HZ / 10);
 }
 

@@ -4,7 +4,8 @@
  * module, in /sys/module/meddle/parameters:
  *
  *	hold			"ADDRESS MS" holds the lock of the device for so long
- *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device
+ *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device;
+ *				the driver for kernels before 7.2 does not look
  *	fail_reset		resets by the driver fail with this errno; 0 for not
  *	slot_resets		to be read: how many resets went by a hot-plug slot
  */
@@ -14,6 +15,7 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/version.h>
 
 static int fail_reset;
 module_param(fail_reset, int, 0600);
@@ -97,6 +99,7 @@ static int set_hold(const char *text, const struct kernel_param *param)
 static const struct kernel_param_ops hold_ops = { .set = set_hold };
 module_param_cb(hold, &hold_ops, NULL, 0200);
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
 {
 	unsigned int value;
@@ -113,6 +116,7 @@ static const struct kernel_param_ops non_mappable_bars_ops = {
 	.set = set_non_mappable_bars,
 };
 module_param_cb(non_mappable_bars, &non_mappable_bars_ops, NULL, 0200);
+#endif
 
 static int __init meddle_init(void)
 {
