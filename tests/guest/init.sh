@@ -88,6 +88,9 @@ device() {
 	done | sed -n "$1p"
 }
 
+# What a program says, at once: sed keeps it.
+said() { while IFS= read -r line; do printf '# %s\n' "$line"; done; }
+
 # run NAME ADDRESS [VARIABLE=VALUE...]: the tests on one device, those of the series
 # by the kernel's own runner.
 bits32() { kselftest=/kselftest32 programs="uio_msix_test extra32"; }
@@ -106,7 +109,7 @@ run() {
 		case $program in
 		uio_msix_test)
 			env UIO_MSIX_DEV="$address" "$@" $kselftest/run_kselftest.sh -t "uio:$program" ;;
-		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | sed 's/^/# /' ;;
+		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | said ;;
 		esac | tee /tmp/result
 		[ -z "$until_failure" ] || ! grep -q '^# not ok' /tmp/result || finish
 	done
@@ -253,7 +256,7 @@ own() {
 	name=$1 address=$2
 	shift 2
 	echo "guest: device $name $address"
-	UIO_MSIX_DEV=$address "$@" 2>&1 | sed 's/^/# /' | tee /tmp/result
+	UIO_MSIX_DEV=$address "$@" 2>&1 | said | tee /tmp/result
 	grep -q '^# # Totals:' /tmp/result || echo "not ok: $name does not finish"
 }
 
