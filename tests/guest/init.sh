@@ -30,6 +30,7 @@ none|baseline) ;;
 	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
 	insmod /modules/uio_pci_generic.ko
 	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
+	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 # Beside another CPU (by boot.sh).
@@ -100,7 +101,7 @@ run() {
 	locks=$(lockdep)
 	for program in $programs; do
 		case $program in
-		uio_msix_test)
+		uio_*)
 			env UIO_MSIX_DEV="$address" "$@" $kselftest/run_kselftest.sh -t "uio:$program" ;;
 		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | sed 's/^/# /' ;;
 		esac | tee /tmp/result
@@ -282,6 +283,16 @@ coverage() {
 	done
 }
 
+# The mediated driver, between two NICs on one wire.
+mediated() {
+	kselftest=/mediated/kselftest programs=uio_vmxnet3_test
+	vmxnet3=$(device 1 15ad:07b0)
+	export UIO_VMXNET3_PEER UIO_VMXNET3_PULL="pull vmxnet3 /sys/bus/pci/devices/$vmxnet3"
+	export UIO_VMXNET3_PLUG='monitor "device_add vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="'
+	UIO_VMXNET3_PEER=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
+	echo 16 >/proc/sys/vm/nr_hugepages
+}
+
 pf=$(device 1 8086:10c9)
 pulled=$(device 2 8086:10c9)
 export UIO_MSIX_BRIDGE UIO_MSIX_NO_MSIX UIO_MSIX_MODULE=/modules/uio_msix.ko
@@ -438,6 +449,38 @@ kexec)
 kexeced)
 	kexec look "$(device 1 1b36:0010)" | sed 's/^/# /'
 	;;
+mediated)
+	mediated
+	run vmxnet3 "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_AER="aer rp1 DLP" \
+		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
+	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
+	# The vectors, which they share.
+	programs=uio_msix_test
+	run igb "$pf" UIO_MSIX_AER="aer rp2 DLP"
+	# From here on lockdep may be off: see the baseline.
+	export UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_UNPLUG="$UIO_VMXNET3_PULL"
+	own vmxnet3-pulled "$vmxnet3" $kselftest/uio/uio_vmxnet3_test -t unplug_in_traffic
+	;;
+mediatedfuzz)
+	mediated
+	long vmxfuzz "$vmxnet3" "$@"
+	;;
+mediatediommu)
+	mediated
+	case $(cat /sys/bus/pci/devices/"$vmxnet3"/iommu_group/type) in
+	DMA) ;;
+	*) echo "not ok: no strict IOMMU translates for $vmxnet3" ;;
+	esac
+	run vmxnet3-iommu "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3"
+	long vmxfuzz "$vmxnet3" "$@"
+	;;
+mediatedstress)
+	mediated
+	long vmxstress "$vmxnet3" deadlock "$1"
+	for mode in kill unbind remove truncate punch pull; do
+		long vmxstress "$vmxnet3" $mode "$2"
+	done
+	;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;
@@ -465,6 +508,7 @@ nointremap)
 	;;
 esac
 leaks
+[ ! -d /sys/module/uio_vmxnet3 ] || rmmod uio_vmxnet3 || echo "not ok: rmmod"
 [ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
 coverage
 finish
