@@ -14,6 +14,7 @@
 #include <net/if_arp.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -175,11 +176,12 @@ static inline void vmx_close(struct vmx *vmx)
 	*vmx = (struct vmx){ .uio = vmx->uio };
 }
 
-/* From root to a user who may nothing, for good. */
+/* From root to a user who may nothing, for good; but what is in /proc is theirs. */
 static inline int drop_privileges(void)
 {
 	return setgroups(0, NULL) || setresgid(USER_ID, USER_ID, USER_ID) ||
-	       setresuid(USER_ID, USER_ID, USER_ID) ? -errno : 0;
+	       setresuid(USER_ID, USER_ID, USER_ID) ||
+	       prctl(PR_SET_DUMPABLE, 1) ? -errno : 0;
 }
 
 /*

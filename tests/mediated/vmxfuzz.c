@@ -27,7 +27,7 @@ static uint32_t pages;
 static uint8_t joint[1 << 16];	/* are pages n - 1 and n one piece? */
 enum { UNKNOWN, APART, TOGETHER };
 static uint32_t accepted[2];
-static struct { uint32_t offset, len; } slots[SLOTS];	/* of what is received */
+static uint32_t posted[2][SLOTS];	/* where */
 
 static unsigned long calls, wrong, sent, received, rewritten;
 static bool racing, over;
@@ -139,7 +139,7 @@ static uint32_t room(int queue)
 
 static void check(const struct uio_vmxnet3_submit *arg, int ret, uint32_t before)
 {
-	uint32_t queue = arg->queue, after, i, offset, len;
+	uint32_t queue = arg->queue, after, i, n, offset, len;
 	int what = TOGETHER;
 
 	if (queue > 1 || !arg->count || arg->count > 15) {
@@ -158,14 +158,9 @@ static void check(const struct uio_vmxnet3_submit *arg, int ret, uint32_t before
 			break;
 		learn(offset, len, TOGETHER);
 	}
-	if (ret > 0) {
-		uint32_t n;
-
-		for (n = 0; n < (uint32_t)ret && n < 15; n++) {
-			slots[accepted[queue]++ % vmx.info.ring_size[queue]].offset =
-				arg->request[n].offset;
-		}
-	}
+	for (n = 0; (int)n < ret && n < 15; n++, accepted[queue]++)
+		posted[queue][accepted[queue] % vmx.info.ring_size[queue]] =
+			arg->request[n].offset;
 	after = room(queue) + (ret > 0 ? ret : 0);
 
 	/* i requests are good; there was room for before to after of them. */
@@ -211,14 +206,14 @@ static void receive(uint32_t n)
 
 	if (wire.fd < 0 || room(RX) == size - 1)
 		return;
-	len = wire_payload(payload, 60 + n % 100, n);
+	len = wire_payload(payload, 60 + n % 60, n);
 	if (send(wire.fd, payload, len, 0) != len)
 		return;
 	do {
 		slot = vmx.seen[RX] % size;
-		if (vmx_done(&vmx, RX, 2000, &got) < 0)
+		if (vmx_done(&vmx, RX, 100, &got) < 0)
 			return;
-		if (!racing && wire_is(&wire, vmx.mem + slots[slot].offset, got, 60 + n % 100, n)) {
+		if (!racing && wire_is(&wire, vmx.mem + posted[RX][slot], got, 60 + n % 60, n)) {
 			received++;
 			return;
 		}
@@ -322,7 +317,7 @@ static void session(unsigned long number)
 
 int main(int argc, char **argv)
 {
-	unsigned long limit = argc > 2 ? strtoul(argv[2], NULL, 0) : 1000000, n, faults;
+	unsigned long limit = argc > 2 ? strtoul(argv[2], NULL, 0) : 1000000, n, faults, start = now_ms();
 	int log = log_open(), ret;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -341,8 +336,8 @@ int main(int argc, char **argv)
 	for (n = 0; calls < limit; n++) {
 		racing = n % 4 == 3;
 		session(n);
-		if (n % 20 == 19)
-			printf("# %lu calls\n", calls);
+		if (n % 20 == 0)
+			printf("# %lu calls, %lu ms\n", calls, now_ms() - start);
 	}
 	vmx_close(&vmx);
 	/* The one thing that root is needed for was opened before. */
