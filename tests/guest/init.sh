@@ -134,7 +134,17 @@ while [ -e "\$2" ]; do
 	sleep 0.1
 done
 EOF
-chmod +x /bin/aer /bin/pull
+# plug_in PATH DEVICE: the monitor plugs it in, once the slot is free, and PATH is there.
+cat >/bin/plug_in <<EOF
+#!/bin/sh
+i=0
+until [ -e "\$1" ]; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	[ \$((i % 30)) != 10 ] || monitor "device_add \$2"
+	sleep 0.1
+done
+EOF
+chmod +x /bin/aer /bin/pull /bin/plug_in
 # Devices need not be asleep for long.
 for test in suspend hibernate; do
 	[ ! -f /sys/module/$test/parameters/pm_test_delay ] ||
@@ -288,7 +298,7 @@ mediated() {
 	kselftest=/mediated/kselftest programs=uio_vmxnet3_test
 	vmxnet3=$(device 1 15ad:07b0)
 	export UIO_VMXNET3_PEER UIO_VMXNET3_PULL="pull vmxnet3 /sys/bus/pci/devices/$vmxnet3"
-	export UIO_VMXNET3_PLUG='monitor "device_add vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="'
+	export UIO_VMXNET3_PLUG="plug_in /sys/bus/pci/devices/$vmxnet3 vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="
 	UIO_VMXNET3_PEER=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	echo 16 >/proc/sys/vm/nr_hugepages
 }
