@@ -288,6 +288,8 @@ short() {
 			said=() ;;
 		*)
 			[ -z "$coverage" ] || continue
+			# Another program.
+			[[ $line != "guest: "* ]] || device=
 			if [[ -z $device || $line = "not ok"* || $line = "guest: "* ]]; then
 				[[ $line != "not ok"* ]] || printf '%s' "${said[@]}"
 				printf '%s: %s\n' "$name" "$line"

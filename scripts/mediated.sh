@@ -77,7 +77,7 @@ for flavour in "${flavours[@]}"; do
 	extra "$tree" "$build" >"$out/build.log" 2>&1 ||
 		die "$(grep -m 1 -E 'error|Error' "$out/build.log" || tail -n 1 "$out/build.log")"
 	boots=(mediated "mediatedstress $seconds $rounds" "mediatedfuzz $calls"
-	       "mediatediommu $((calls / 5))")
+	       "mediatediommu all $((calls / 5)) $rounds")
 	# What the debug kernel is for; it is slow.
 	[ "$flavour" != debug ] ||
 		boots=(mediated "mediatedstress $seconds $rounds" "mediatedfuzz $((calls / 20))")

@@ -204,7 +204,9 @@ enable_vfs() {
 # long COMMAND... runs one of the programs that are too heavy for the selftests.
 long() {
 	echo "guest: $*"
-	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
+	"$@" && echo "ok $1" && return
+	echo "not ok $1: exit code $?"
+	[ -z "$until_failure" ] || finish
 }
 
 unshared() { [ "$(readlink "/proc/$space/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
@@ -481,8 +483,22 @@ mediatediommu)
 	DMA) ;;
 	*) echo "not ok: no strict IOMMU translates for $vmxnet3" ;;
 	esac
-	run vmxnet3-iommu "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3"
-	long vmxfuzz "$vmxnet3" "$@"
+	[ -n "$until_failure" ] || run vmxnet3-iommu "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3"
+	long vmxfuzz "$vmxnet3" "$2"
+	for mode in kill unbind; do
+		long vmxstress "$vmxnet3" $mode "$3"
+	done
+	faults=$(dmesg | grep -c 'DMAR: .*fault addr')
+	[ "$faults" = 0 ] || echo "not ok vmxstress: $faults IOMMU faults"
+	;;
+mediatedmutant)
+	mediated
+	run vmxnet3 "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_AER="aer rp1 DLP" \
+		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
+	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
+	long vmxfuzz "$vmxnet3" 20000
+	long vmxstress "$vmxnet3" kill 2
+	long vmxstress "$vmxnet3" deadlock 60
 	;;
 mediatedstress)
 	mediated

@@ -56,6 +56,14 @@ static void print_tasks(pid_t pid)
 	}
 }
 
+static void frames_from_the_peer(int n)
+{
+	static const char payload[1400];
+
+	while (wire.fd >= 0 && n--)
+		send(wire.fd, payload, rnd(sizeof(payload)), MSG_DONTWAIT);
+}
+
 /* The exit status of a child, for which it has not for ever. */
 static int reap(pid_t pid, const char *what)
 {
@@ -68,6 +76,7 @@ static int reap(pid_t pid, const char *what)
 			print_tasks(pid);
 			exit(1);
 		}
+		frames_from_the_peer(1);
 		usleep(1000);
 	}
 	return status;
@@ -140,14 +149,6 @@ static void traffic(const char *mode)
 			fail("%s: not again: %s", mode, strerror(errno));
 		_exit(0);
 	}
-}
-
-static void frames_from_the_peer(int n)
-{
-	static const char payload[1400];
-
-	while (wire.fd >= 0 && n--)
-		send(wire.fd, payload, rnd(sizeof(payload)), MSG_DONTWAIT);
 }
 
 static int command(const char *name)
