@@ -33,7 +33,7 @@ struct vmx {
 	int memfd;
 	size_t len;
 	uint8_t *mem;			/* what the device may reach */
-	const volatile struct uio_vmxnet3_completion *done[2];
+	const struct uio_vmxnet3_completion *done[2];
 	unsigned int seen[2];		/* of them, since START */
 };
 
@@ -63,7 +63,8 @@ static inline int vmx_start(struct vmx *vmx, int mtu, int flags)
 
 	if (ioctl(vmx->uio.fd, UIO_VMXNET3_START, &arg))
 		return -errno;
-	vmx->seen[TX] = vmx->seen[RX] = 0;
+	vmx->seen[TX] = 0;
+	vmx->seen[RX] = 0;
 	return 0;
 }
 
@@ -102,15 +103,14 @@ static inline int vmx_state(struct vmx *vmx)
 static inline int vmx_done(struct vmx *vmx, int queue, int ms, int *len)
 {
 	unsigned int n = vmx->seen[queue], size = vmx->info.completions[queue];
-	const volatile struct uio_vmxnet3_completion *entry = &vmx->done[queue][n % size];
+	const struct uio_vmxnet3_completion *entry = &vmx->done[queue][n % size];
 
 	/* Set in the first pass, clear in the second, ... */
-	while (!(le32toh(entry->status) & UIO_VMXNET3_GEN) == !(n / size & 1)) {
+	while (!(le32toh(reg_read(&entry->status, 0)) & UIO_VMXNET3_GEN) == !(n / size & 1)) {
 		if (ms-- <= 0)
 			return -1;
 		usleep(1000);
 	}
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	vmx->seen[queue]++;
 	if (len)
 		*len = le32toh(entry->len) & UIO_VMXNET3_LEN;

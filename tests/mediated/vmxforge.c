@@ -17,7 +17,7 @@
 static struct vmx vmx;
 static struct uio_msix rocker;
 
-static uint64_t physical(const volatile void *p)
+static uint64_t physical(const void *p)
 {
 	uint64_t entry = 0;
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -29,7 +29,7 @@ static uint64_t physical(const volatile void *p)
 }
 
 /* Fill @size bytes there as a device does it. */
-static void forge(const volatile void *p, uint32_t size)
+static void forge(const void *p, uint32_t size)
 {
 	uint64_t addr = physical(p);
 
@@ -44,7 +44,7 @@ static void forge(const volatile void *p, uint32_t size)
 /* A running queue, and a completion that it does not wait for. */
 static void check(int queue, int before, bool all)
 {
-	const volatile struct uio_vmxnet3_completion *next;
+	const struct uio_vmxnet3_completion *next;
 	int ret, i;
 
 	ret = vmx_start(&vmx, 1500, 0);

@@ -29,7 +29,7 @@ enum { UNKNOWN, APART, TOGETHER };
 static uint32_t accepted[2];
 static uint32_t posted[2][SLOTS];	/* where */
 
-static unsigned long calls, wrong, sent, received, rewritten;
+static unsigned long calls, wrong, sent, received, cut, rewritten;
 static bool racing, over;
 
 static void complain(const char *fmt, ...)
@@ -197,27 +197,26 @@ static void *rewrite(void *unused)
 	return unused;
 }
 
-/* A frame from the peer, to the next buffer. Others may have sent before. */
+/* A frame from the peer, to the next buffer, which may be too short for it. */
 static void receive(uint32_t n)
 {
-	uint32_t size = vmx.info.ring_size[RX], slot;
-	uint8_t payload[1500];
+	uint32_t size = vmx.info.ring_size[RX], slot = vmx.seen[RX] % size;
+	const struct uio_vmxnet3_completion *entry;
+	uint8_t payload[1514];
 	int len, got;
 
 	if (wire.fd < 0 || room(RX) == size - 1)
 		return;
-	len = wire_payload(payload, 60 + n % 60, n);
-	if (send(wire.fd, payload, len, 0) != len)
+	entry = &vmx.done[RX][vmx.seen[RX] % vmx.info.completions[RX]];
+	n = n % 2 ? 60 + n % 60 : 60 + n % 1455;
+	len = wire_payload(payload, n, n);
+	if (send(wire.fd, payload, len, 0) != len || vmx_done(&vmx, RX, 100, &got) < 0 ||
+	    racing)
 		return;
-	do {
-		slot = vmx.seen[RX] % size;
-		if (vmx_done(&vmx, RX, 100, &got) < 0)
-			return;
-		if (!racing && wire_is(&wire, vmx.mem + posted[RX][slot], got, 60 + n % 60, n)) {
-			received++;
-			return;
-		}
-	} while (!racing && vmx.seen[RX] != accepted[RX]);
+	if (le32toh(entry->len) & UIO_VMXNET3_ERROR)
+		cut++;
+	else if (wire_is(&wire, vmx.mem + posted[RX][slot], got, n, n))
+		received++;
 }
 
 static void session(unsigned long number)
@@ -258,7 +257,8 @@ static void session(unsigned long number)
 	if (ret)
 		errx(1, "SET_MEMORY or START: %s", strerror(-ret));
 	vmx_state(&vmx);
-	accepted[TX] = accepted[RX] = 0;
+	accepted[TX] = 0;
+	accepted[RX] = 0;
 	over = false;
 	if (racing)
 		pthread_create(&thread, NULL, rewrite, NULL);
@@ -286,7 +286,7 @@ static void session(unsigned long number)
 			check(p, ret, before);
 		}
 		if (i % 16 == 0)
-			receive(i);
+			receive(i / 16);
 	}
 
 	over = true;
@@ -343,7 +343,8 @@ int main(int argc, char **argv)
 	/* The one thing that root is needed for was opened before. */
 	usleep(100000);
 	faults = log_count(log, "DMAR", "fault addr");
-	printf("# %lu calls, %lu wrong; %lu frames sent, %lu checked that were received, %lu words rewritten, %lu IOMMU faults\n",
-	       calls, wrong, sent, received, rewritten, faults);
+	printf("# %lu calls, %lu wrong, %lu IOMMU faults\n", calls, wrong, faults);
+	printf("# %lu frames sent, %lu received, %lu cut off, %lu words rewritten\n",
+	       sent, received, cut, rewritten);
 	return wrong || faults || !sent || (wire.fd >= 0 && !received);
 }

@@ -25,7 +25,7 @@ static struct shared {
 
 static struct vmx vmx;
 
-static void __attribute__((noreturn)) fail(const char *fmt, ...)
+static _Noreturn void fail(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -306,7 +306,8 @@ static int deadlock(int seconds)
 			pthread_create(&thread, NULL, work[i], NULL);
 		pause();
 	}
-	beat[0] = beat[1] = beat[2] = now_ms();
+	for (i = 0; i < 3; i++)
+		beat[i] = now_ms();
 	while (now_ms() < end) {
 		usleep(100000);
 		if (waitpid(pid, &ret, WNOHANG) == pid) {
