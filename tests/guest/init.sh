@@ -303,6 +303,8 @@ mediated() {
 	export UIO_VMXNET3_PLUG="plug_in /sys/bus/pci/devices/$vmxnet3 vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="
 	UIO_VMXNET3_PEER=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
 	echo 16 >/proc/sys/vm/nr_hugepages
+	# Not the address that it was made with.
+	ip link set "$(ls /sys/bus/pci/devices/"$vmxnet3"/net)" address 02:00:00:12:34:56
 }
 
 pf=$(device 1 8086:10c9)
@@ -503,7 +505,7 @@ mediatedmutant)
 mediatedstress)
 	mediated
 	long vmxstress "$vmxnet3" deadlock "$1"
-	for mode in kill unbind remove truncate punch pull; do
+	for mode in kill unbind reset remove truncate punch pull; do
 		long vmxstress "$vmxnet3" $mode "$2"
 	done
 	;;

@@ -3,7 +3,7 @@
  * What is done to a session of uio_vmxnet3 from outside, in traffic both ways:
  *
  *	vmxstress BDF deadlock SECONDS	its memory is written, mapped and set at once
- *	vmxstress BDF MODE ROUNDS	kill, unbind, remove, pull, truncate, punch
+ *	vmxstress BDF MODE ROUNDS	kill, unbind, reset, remove, pull, truncate, punch
  *
  *	UIO_VMXNET3_PULL='command'	for "pull": the device goes
  *	UIO_VMXNET3_PLUG='command'	and comes back
@@ -169,6 +169,8 @@ static int end_session(const char *mode, pid_t pid)
 		return put(PCI_DRIVERS "uio_vmxnet3/unbind", bdf);
 	if (!strcmp(mode, "pull"))
 		return command("UIO_VMXNET3_PULL") ?: command("UIO_VMXNET3_PLUG");
+	if (!strcmp(mode, "reset"))
+		return put(pci(bdf, "reset"), "1");
 	if (strcmp(mode, "remove"))
 		return 0;
 	put("/sys/bus/pci/drivers_autoprobe", "0");
