@@ -150,7 +150,7 @@ demo*)
 mediated*)
 	machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot
 		-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off)
-	[ "$what" != mediatediommu ] || {
+	[[ $what != mediated*iommu ]] || {
 		machine+=(-device intel-iommu,intremap=on,caching-mode=off)
 		args+=" iommu.strict=1"
 	}

@@ -493,14 +493,27 @@ mediatediommu)
 	faults=$(dmesg | grep -c 'DMAR: .*fault addr')
 	[ "$faults" = 0 ] || echo "not ok vmxstress: $faults IOMMU faults"
 	;;
-mediatedmutant)
+mediatedmutants|mediatedmutantsiommu)
 	mediated
-	run vmxnet3 "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_AER="aer rp1 DLP" \
-		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
-	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
-	long vmxfuzz "$vmxnet3" 20000
-	long vmxstress "$vmxnet3" kill 2
-	long vmxstress "$vmxnet3" deadlock 60
+	rmmod uio_vmxnet3
+	export UIO_VMXNET3_DEV=$vmxnet3 UIO_VMXNET3_AER="aer rp1 DLP" UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
+	while read -r number test mode; do
+		echo "guest: mutant $number"
+		dmesg -c >/dev/null
+		insmod /mutants/mutant_"$number".ko
+		case $test-$mode in
+		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
+		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
+		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
+		vmxstress-*) vmxstress "$vmxnet3" "$mode" 5 ;;
+		*)	timeout 120 $kselftest/uio/uio_vmxnet3_test -t "$test" ;;
+		esac </dev/null >/tmp/mutant 2>&1 && said=missed || said=caught
+		cat /tmp/mutant
+		faults=$(dmesg | grep -c 'DMAR: .*fault addr')
+		[ "$faults" = 0 ] || said="caught, $faults IOMMU faults"
+		echo "guest: verdict $number $said"
+		rmmod mutant_"$number"
+	done </mutants/list
 	;;
 mediatedstress)
 	mediated
