@@ -11,6 +11,7 @@ help:
 	@echo 'make races     1,000 rounds of each race with the driver (ROUNDS=N)'
 	@echo 'make fuzz      a million random calls (SEED=N CALLS=N)'
 	@echo 'make soak      10 million interrupts (INTERRUPTS=N)'
+	@echo 'make mediated  the mediated driver: its kselftest, fuzz, stress, mutants'
 	@echo 'make mutants   break the driver on purpose: is it noticed?'
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
@@ -34,7 +35,7 @@ help:
 check:
 	@scripts/check.sh $(CHECKS)
 
-run demo dpdk tree patches:
+run demo dpdk mediated tree patches:
 	@scripts/$@.sh
 
 bench:
@@ -52,4 +53,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo dpdk coverage races fuzz soak mutants tree patches clean distclean
+.PHONY: help run check bench demo dpdk mediated coverage races fuzz soak mutants tree patches clean distclean

@@ -87,12 +87,33 @@ for flavour in "${flavours[@]}"; do
 	guests "$build" "$out" "${boots[@]}"
 done
 
+[ "${1:-}" = short ] || [ -n "${FLAVOUR+set}" ] || {
+	stage "mutants (log: $logs/mutants)"
+	python3 "$TOP/tests/mediated/mutants.py" "$tree" "$CACHE/build-linux" "$logs/mutants" |
+		tee "$logs/plain/mutants.log" || failed=1
+}
+
+# A test that no boot could run, or a device on which none did, is a failure.
 cat "$logs"/*/*.log | tr -d '\r' | awk -v failed="$failed" '
-	/^# ok [0-9]+ / && !/# SKIP/ { passed++ }
-	/^# not ok [0-9]+ / { failed++ }
+	function ended() { if (device && !ran[device]) { print "NO TEST RAN: " device; failed++ } }
+	/^guest: device / { ended(); device = $3 }
+	/^# (not )?ok [0-9]+ / {
+		test = $0
+		sub(/^# (not )?ok [0-9]+ /, "", test)
+		sub(/ # SKIP.*/, "", test)
+		tests[test]
+		if (/^# not ok/) { print "FAILED: " device " " test; failed++; ran[device]++; done[test] }
+		else if (!/# SKIP/) { passed++; ran[device]++; done[test] }
+	}
 	/^ok vmx/ { passed++ }
-	/^not ok/ && !/^not ok [0-9]+ selftests/ { failed++ }
+	/^not ok/ && !/^not ok [0-9]+ selftests/ { print; failed++ }
+	/^[0-9]+ mutants, / { passed += $3; failed += $1 - $3 }
 	END {
+		ended()
+		for (test in tests) if (!(test in done) && test !~ /vf_needs|unplug_while/) {
+			print "NOT RUN: " test
+			failed++
+		}
 		printf "mediated: %d passed, %d failed\n", passed, failed
 		exit failed > 0 || !passed
 	}' | tee "$logs/summary"

@@ -500,7 +500,7 @@ mediatedmutants|mediatedmutantsiommu)
 	while read -r number test mode; do
 		echo "guest: mutant $number"
 		dmesg -c >/dev/null
-		insmod /mutants/mutant_"$number".ko
+		insmod /mutants/mutants.ko which="$number"
 		case $test-$mode in
 		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
@@ -512,7 +512,7 @@ mediatedmutants|mediatedmutantsiommu)
 		faults=$(dmesg | grep -c 'DMAR: .*fault addr')
 		[ "$faults" = 0 ] || said="caught, $faults IOMMU faults"
 		echo "guest: verdict $number $said"
-		rmmod mutant_"$number"
+		rmmod mutants
 	done </mutants/list
 	;;
 mediatedstress)

@@ -16,6 +16,27 @@ import sys
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../scripts')
 DRIVER = 'uio_vmxnet3.c'
+UAPI = 'info|memory|start|submit|request|completion'
+CHOICE = """
+static int which;
+module_param(which, int, 0);
+static struct pci_driver *const drivers[] = { DRIVERS };
+
+static int __init mutants_init(void)
+{
+	return pci_register_driver(drivers[which]);
+}
+module_init(mutants_init);
+
+static void __exit mutants_exit(void)
+{
+	pci_unregister_driver(drivers[which]);
+}
+module_exit(mutants_exit);
+
+MODULE_DESCRIPTION("uio_vmxnet3, broken on purpose");
+MODULE_LICENSE("GPL");
+"""
 
 # What it is, the test that notices, then text and what that becomes, once or more. A
 # test is one of the kselftest, or a program; "iommu" before it has one that sees what
@@ -52,8 +73,7 @@ MUTANTS = (
     ('generation bit first', 'iommu vmxstress kill',
      '\t\tdesc->qword[0] = cpu_to_le64(dma);\n',
      '\t\tWRITE_ONCE(desc->dword[2], cpu_to_le32(request.len | gen));\n'
-     '\t\tfsleep(1000);\n\t\tdesc->qword[0] = cpu_to_le64(dma);\n',
-     '#include <linux/mm.h>\n', '#include <linux/mm.h>\n#include <linux/delay.h>\n'),
+     '\t\tfsleep(1000);\n\t\tdesc->qword[0] = cpu_to_le64(dma);\n'),
     ('generation never changes', 'ring_is_full_one_below_its_size',
      'q->submitted & RING_SIZE ? 0 : type->gen', 'type->gen'),
     ('completions of the first pass only', 'ring_is_full_one_below_its_size',
@@ -115,8 +135,7 @@ MUTANTS = (
     ('bus master kept', 'one_open', '\tpci_clear_master(udev->pdev);\n\tudev->state', '\tudev->state'),
     ('unpin before reset', 'iommu vmxstress kill',
      '\tinfo->irq = 0;\n\t/* First',
-     '\tinfo->irq = 0;\n\tuio_vmxnet3_put_mem(udev, udev->mem);\n\tudev->mem = NULL;\n\tfsleep(30000);\n\t/* First',
-     '#include <linux/mm.h>\n', '#include <linux/mm.h>\n#include <linux/delay.h>\n'),
+     '\tinfo->irq = 0;\n\tuio_vmxnet3_put_mem(udev, udev->mem);\n\tudev->mem = NULL;\n\tfsleep(30000);\n\t/* First'),
     ('does not mask itself', 'vector_masks_itself', 'autoMask = true', 'autoMask = false'),
     ('not armed again', 'vector_masks_itself',
      '\t\tif (!ret && !mask->masked)\n\t\t\tuio_vmxnet3_arm(udev, mask->vector);\n', ''),
@@ -146,13 +165,13 @@ MUTANTS = (
 
 
 def build_all(tree, build, work, chosen):
-    """The mutants as modules, or exit."""
+    """All mutants in one module, which reads the headers once, or exit."""
     source = os.path.join(build, 'guest/mediated/modules')
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     shutil.copy(os.path.join(source, 'uio_vectors.h'), work)
     original = open(os.path.join(source, DRIVER)).read()
-    objects = ''
+    out = '#include <linux/delay.h>\n' + ''.join(re.findall('^#include.*\n', original, re.M))
     for number in chosen:
         name, _, *changes = MUTANTS[number]
         text = original
@@ -160,12 +179,18 @@ def build_all(tree, build, work, chosen):
             if text.count(old) != 1:
                 raise SystemExit(f'error: {name}: not once in {DRIVER}: {old!r}')
             text = text.replace(old, new)
-        with open(os.path.join(work, f'mutant_{number}.c'), 'w') as file:
-            file.write(text)
-        objects += f' mutant_{number}.o'
+        text = re.sub(r'^(#include|MODULE_|module_).*\n', '', text, flags=re.M)
+        # Everything has this prefix; the structs of the UAPI keep it.
+        text = re.sub(rf'(?<!struct )uio_vmxnet3_|(?<=struct )uio_vmxnet3_(?!({UAPI})\b)',
+                      f'uio_vmxnet3_{number}_', text)
+        out += ''.join(f'#undef {macro}\n' for macro in re.findall(r'^#define (\w+)', text, re.M))
+        out += text
+    drivers = ', '.join(f'[{n}] = &uio_vmxnet3_{n}_driver' for n in chosen)
+    with open(os.path.join(work, 'mutants.c'), 'w') as file:
+        file.write(out + CHOICE.replace('DRIVERS', drivers))
     flags = [line for line in open(os.path.join(source, 'Makefile')) if 'ccflags' in line]
     with open(os.path.join(work, 'Makefile'), 'w') as file:
-        file.write(f'obj-m :={objects}\n' + ''.join(flags))
+        file.write('obj-m := mutants.o\n' + ''.join(flags))
     made = subprocess.run(['make', '-s', '-C', tree, 'O=' + build, 'M=' + work, 'modules'],
                           capture_output=True, text=True, check=False)
     if made.returncode:
@@ -181,7 +206,7 @@ def guest(build, work, out, chosen, boot):
         for number in chosen:
             test = re.sub('^(iommu|alone) ', '', MUTANTS[number][1])
             file.write(f'{number} {test}\n')
-            shutil.copy(os.path.join(work, f'mutant_{number}.ko'), os.path.join(root, 'mutants'))
+    shutil.copy(os.path.join(work, 'mutants.ko'), os.path.join(root, 'mutants'))
     archive = subprocess.run('find . | cpio -o -H newc --quiet -R 0:0 | gzip -1', shell=True,
                              cwd=root, check=True, stdout=subprocess.PIPE).stdout
     extra = os.path.join(work, 'extra')
