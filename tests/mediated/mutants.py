@@ -89,8 +89,7 @@ MUTANTS = (
      '\tif (!i)\n\t\treturn ret;\n', '\tif (i < arg->count)\n\t\treturn ret;\n'),
     ('all that was asked for is accepted', 'submit_boundaries', '\treturn i;\n', '\treturn arg->count;\n'),
     ('no doorbell', 'one_open',
-     '\tif (queue == UIO_VMXNET3_TX)\n\t\twritel(q->submitted % RING_SIZE, udev->bar0 + VMXNET3_REG_TXPROD);\n\telse if',
-     '\tif (queue != UIO_VMXNET3_TX &&\n\t   '),
+     '\t\twritel(q->submitted % RING_SIZE, udev->bar0 + VMXNET3_REG_TXPROD);\n', '\t\t;\n'),
     # Memory
     ('O_RDONLY accepted', 'memory_errors', '|| !(file->f_mode & FMODE_WRITE)', ''),
     ('any file', 'memory_errors', '\telse\n\t\treturn -EINVAL;\n\n\tif (!(file', '\telse\n\t\tseals = 0;\n\n\tif (!(file'),
@@ -123,6 +122,8 @@ MUTANTS = (
      '\tif (udev->state != UIO_VMXNET3_STOPPED)\n\t\treturn udev->state == UIO_VMXNET3_BROKEN ? -EIO : -EBUSY;\n\n\tmem =',
      '\tmem ='),
     ('flags of SET_MEMORY', 'ioctl_errors', 'arg->fd < -1 || arg->flags ||', 'arg->fd < -1 ||'),
+    ('what fallocate() left is given away', 'received_data_stays',
+     '\t\tif (!folio_test_uptodate(folio)) {', '\t\tif (false) {'),
     # The device
     ('MTU below 60', 'ioctl_errors', 'arg->mtu < VMXNET3_MIN_MTU || ', ''),
     ('MTU above 9000', 'ioctl_errors', ' || arg->mtu > VMXNET3_MAX_MTU', ''),
