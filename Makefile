@@ -11,6 +11,7 @@ help:
 	@echo 'make races     1,000 rounds of each race with the driver (ROUNDS=N)'
 	@echo 'make fuzz      a million random calls (SEED=N CALLS=N)'
 	@echo 'make soak      10 million interrupts (INTERRUPTS=N)'
+	@echo 'make mediated  the mediated driver: its kselftest, fuzz, stress, mutants'
 	@echo 'make mutants   break the driver on purpose: is it noticed?'
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
 	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
@@ -38,7 +39,7 @@ help:
 check:
 	@scripts/check.sh $(CHECKS)
 
-run demo dpdk dkms patches port:
+run demo dpdk mediated dkms patches port:
 	@scripts/$@.sh
 
 dkms-test:
@@ -65,4 +66,4 @@ clean:
 distclean: clean
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/uio_msix"
 
-.PHONY: help run check bench demo dpdk dkms dkms-test coverage races fuzz soak mutants tree patches port clean distclean
+.PHONY: help run check bench demo dpdk mediated dkms dkms-test coverage races fuzz soak mutants tree patches port clean distclean

@@ -35,7 +35,7 @@ on_source=(tree view checkpatch order maintainers shellcheck
 	   kernel-doc htmldocs doc-refs get_abi
 	   check-uapi header
 	   kselftest)
-in_guests=(run compat dpdk demo debug arm64-64k coverage bench
+in_guests=(run compat mediated wc dpdk demo debug arm64-64k coverage bench
 	   mutants races fuzz soak previous lts dkms rt kcsan)
 all=("${on_source[@]}" "${in_guests[@]}")
 

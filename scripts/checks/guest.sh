@@ -90,6 +90,13 @@ check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
 # One of each kind: handler, ioctls, end of a session, core.
 check_mutants() { MUTANTS="0 11 88 123" "$TOP/scripts/long.sh" mutants; }
 
+# The mediated driver, in short.
+check_mediated() {
+	LOGS=$TOP/out/mediated "$TOP/scripts/mediated.sh" short
+	sed -n 's/^mediated: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$TOP/out/mediated/summary" \
+		>"$logs/mediated.counts"
+}
+
 # DPDK of one release, on few cards.
 check_dpdk() {
 	LOGS=$TOP/out/dpdk "$TOP/scripts/dpdk.sh" short

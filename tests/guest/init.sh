@@ -34,6 +34,7 @@ none|baseline) ;;
 	load uio && load uio_msix || echo "not ok: insmod"
 	load uio_pci_generic
 	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
+	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 # Beside another CPU (by boot.sh).
@@ -107,7 +108,7 @@ run() {
 	locks=$(lockdep)
 	for program in $programs; do
 		case $program in
-		uio_msix_test)
+		uio_*)
 			env UIO_MSIX_DEV="$address" "$@" $kselftest/run_kselftest.sh -t "uio:$program" ;;
 		*)	env UIO_MSIX_DEV="$address" "$@" "$program" 2>&1 | said ;;
 		esac | tee /tmp/result
@@ -140,7 +141,17 @@ while [ -e "\$2" ]; do
 	sleep 0.1
 done
 EOF
-chmod +x /bin/aer /bin/pull
+# plug_in PATH DEVICE: the monitor plugs it in, once the slot is free, and PATH is there.
+cat >/bin/plug_in <<EOF
+#!/bin/sh
+i=0
+until [ -e "\$1" ]; do
+	[ \$((i += 1)) -lt 300 ] || exit 1
+	[ \$((i % 30)) != 10 ] || monitor "device_add \$2"
+	sleep 0.1
+done
+EOF
+chmod +x /bin/aer /bin/pull /bin/plug_in
 # Devices need not be asleep for long.
 for test in suspend hibernate; do
 	[ ! -f /sys/module/$test/parameters/pm_test_delay ] ||
@@ -200,7 +211,9 @@ enable_vfs() {
 # long COMMAND... runs one of the programs that are too heavy for the selftests.
 long() {
 	echo "guest: $*"
-	if "$@"; then echo "ok $1"; else echo "not ok $1: exit code $?"; fi
+	"$@" && echo "ok $1" && return
+	echo "not ok $1: exit code $?"
+	[ -z "$until_failure" ] || finish
 }
 
 unshared() { [ "$(readlink "/proc/$space/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
@@ -287,6 +300,18 @@ coverage() {
 		echo "$data"
 		echo "guest: end"
 	done
+}
+
+# The mediated driver, between two NICs on one wire.
+mediated() {
+	kselftest=/mediated/kselftest programs=uio_vmxnet3_test
+	vmxnet3=$(device 1 15ad:07b0)
+	export UIO_VMXNET3_PEER UIO_VMXNET3_PULL="pull vmxnet3 /sys/bus/pci/devices/$vmxnet3"
+	export UIO_VMXNET3_PLUG="plug_in /sys/bus/pci/devices/$vmxnet3 vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="
+	UIO_VMXNET3_PEER=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
+	echo 16 >/proc/sys/vm/nr_hugepages
+	# Not the address that it was made with.
+	ifconfig "$(ls /sys/bus/pci/devices/"$vmxnet3"/net)" hw ether 02:00:00:12:34:56
 }
 
 pf=$(device 1 8086:10c9)
@@ -490,6 +515,65 @@ kexec)
 kexeced)
 	kexec look "$(device 1 1b36:0010)" | sed 's/^/# /'
 	;;
+mediated)
+	mediated
+	run vmxnet3 "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_AER="aer rp1 DLP" \
+		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
+	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
+	# The vectors, which they share.
+	programs=uio_msix_test
+	run igb "$pf" UIO_MSIX_AER="aer rp2 DLP"
+	# From here on lockdep may be off: see the baseline.
+	export UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_UNPLUG="$UIO_VMXNET3_PULL"
+	own vmxnet3-pulled "$vmxnet3" $kselftest/uio/uio_vmxnet3_test -t unplug_in_traffic
+	;;
+mediatedfuzz)
+	mediated
+	long vmxfuzz "$vmxnet3" "$@"
+	;;
+mediatediommu)
+	mediated
+	case $(cat /sys/bus/pci/devices/"$vmxnet3"/iommu_group/type) in
+	DMA) ;;
+	*) echo "not ok: no strict IOMMU translates for $vmxnet3" ;;
+	esac
+	[ -n "$until_failure" ] || run vmxnet3-iommu "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3"
+	long vmxfuzz "$vmxnet3" "$2"
+	for mode in kill unbind; do
+		long vmxstress "$vmxnet3" $mode "$3"
+	done
+	faults=$(dmesg | grep -c 'DMAR: .*fault addr')
+	[ "$faults" = 0 ] || echo "not ok vmxstress: $faults IOMMU faults"
+	;;
+mediatedmutants|mediatedmutantsiommu)
+	mediated
+	rmmod uio_vmxnet3
+	export UIO_VMXNET3_DEV=$vmxnet3 UIO_VMXNET3_AER="aer rp1 DLP" UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
+	while read -r number test mode; do
+		echo "guest: mutant $number"
+		dmesg -c >/dev/null
+		insmod /mutants/mutants.ko which="$number" || continue
+		case $test-$mode in
+		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
+		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
+		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
+		vmxstress-*) vmxstress "$vmxnet3" "$mode" 5 ;;
+		*)	timeout 120 $kselftest/uio/uio_vmxnet3_test -t "$test" ;;
+		esac </dev/null >/tmp/mutant 2>&1 && said=missed || said=caught
+		cat /tmp/mutant
+		faults=$(dmesg | grep -c 'DMAR: .*fault addr')
+		[ "$faults" = 0 ] || said="caught, $faults IOMMU faults"
+		echo "guest: verdict $number $said"
+		rmmod mutants
+	done </mutants/list
+	;;
+mediatedstress)
+	mediated
+	long vmxstress "$vmxnet3" deadlock "$1"
+	for mode in kill unbind reset remove truncate punch pull; do
+		long vmxstress "$vmxnet3" $mode "$2"
+	done
+	;;
 iommu)
 	case $(cat /sys/bus/pci/devices/"$pf"/iommu_group/type) in
 	DMA*) ;;
@@ -517,6 +601,7 @@ nointremap)
 	;;
 esac
 leaks
+[ ! -d /sys/module/uio_vmxnet3 ] || rmmod uio_vmxnet3 || echo "not ok: rmmod"
 [ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
 coverage
 finish
