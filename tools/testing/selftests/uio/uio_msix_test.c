@@ -432,11 +432,11 @@ static void expect_dead(struct __test_metadata *_metadata, struct uio_msix *dev,
 }
 
 /* A child that exits with 0 once it is told in this way that it is over. */
-static pid_t user(struct uio_msix *dev, char way)
+static pid_t user(struct uio_msix *dev, char way, uint32_t *p)
 {
 	struct pollfd pfd = { .fd = dev->fd, .events = POLLIN };
 	pid_t pid = fork();
-	uint32_t *p, count;
+	uint32_t count;
 
 	if (pid)
 		return pid;
@@ -445,7 +445,6 @@ static pid_t user(struct uio_msix *dev, char way)
 		_exit(poll(&pfd, 1, -1) != 1 || !(pfd.revents & POLLERR));
 	if (way == 'r')
 		_exit(read(dev->fd, &count, 4) != -1 || errno != EIO);
-	p = uio_msix_map(dev, 0);
 	while (!sigbus_at(p))
 		usleep(100);
 	_exit(0);
@@ -462,7 +461,7 @@ static void end_session(struct __test_metadata *_metadata, struct uio_msix *dev,
 	pid_t pid[3];
 
 	for (i = 0; way[i]; i++)
-		pid[i] = user(dev, way[i]);
+		pid[i] = user(dev, way[i], p);
 	attach_and_fire(_metadata, dev, efd);
 	EXPECT_EQ(0, system(how));
 
