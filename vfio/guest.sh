@@ -76,7 +76,11 @@ run_dpdk() {
 }
 
 # For half a second after its link is up, QEMU's igb keeps packets back, and few of them.
-settle() { sleep 1; }
+# And the address was another card's before.
+settle() {
+	sleep 1
+	ip neigh flush dev "$card"
+}
 
 tell() { echo "$1" >&7; }
 
