@@ -227,7 +227,8 @@ elif [ "$what" = benchkvm ]; then
 elif [ "$what" = benchfire ]; then
 	args+=" vfio.enable_unsafe_noiommu_mode=1"
 fi
-# What a debug kernel reports, a line each without times and addresses.
+# What a debug kernel reports, a line each without times and addresses, and of
+# locks without how they were used before.
 reports() {
 	tr -d '\r' <"$1" | awk '
 		/WARNING: |BUG[: ]|INFO: (possible|trying|task|rcu)|UBSAN: |Oops|general protection|unreferenced object|DEBUG_LOCKS_WARN/ {
@@ -243,6 +244,7 @@ reports() {
 		}
 		locks && /, at: / {
 			sub(/^.*\(/, "(")
+			sub(/\{.*\}-\{[0-9:]*\}/, "")
 			sub(/\+0x.*/, "")
 			report = report " " $0
 			if (!--locks) { print report; report = "" }
