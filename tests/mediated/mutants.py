@@ -211,7 +211,7 @@ def guest(build, work, out, chosen, boot):
     open(os.path.join(logs, 'baseline.reports'), 'w').close()
     subprocess.run([os.path.join(SCRIPTS, 'boot.sh'), build, boot, logs],
                    capture_output=True, check=False,
-                   env=dict(os.environ, EXTRA=extra, LIMIT='300'))
+                   env=dict(os.environ, EXTRA=extra, LIMIT='900'))
     said = {}
     for line in open(os.path.join(logs, boot + '.log'), errors='replace'):
         word = line.split()
