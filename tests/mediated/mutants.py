@@ -126,6 +126,8 @@ MUTANTS = (
     ('started twice', 'ioctl_errors',
      '\tif (udev->state != UIO_VMXNET3_STOPPED)\n\t\treturn udev->state == UIO_VMXNET3_BROKEN ? -EIO : -EBUSY;\n\tif (!udev->mem)',
      '\tif (!udev->mem)'),
+    ('address is not set', 'frames_are_received',
+     '\twritel(get_unaligned_le32(udev->mac), udev->bar1 + VMXNET3_REG_MACL);\n', ''),
     ('bus master kept', 'one_open', '\tpci_clear_master(udev->pdev);\n\tudev->state', '\tudev->state'),
     ('unpin before reset', 'iommu vmxstress kill',
      '\tinfo->irq = 0;\n\t/* First',
@@ -143,18 +145,18 @@ MUTANTS = (
     ('completions private', 'completions_are_read_only', ' ||\n\t    !vma_desc_test(desc, VMA_MAYSHARE_BIT)', ''),
     ('completions grow', 'completions_are_read_only', 'VMA_DONTEXPAND_BIT, ', ''),
     # Its end
-    ('two opens', 'alone one_open', '\tif (udev->open)\n\t\treturn -EBUSY;\n', ''),
+    ('two opens', 'alone one_open', '\tif (udev->open || udev->away)\n\t\treturn udev->open ? -EBUSY : -EAGAIN;\n', ''),
     ('lives on after its end', 'alone unbind_in_traffic', '\tinfo->irq = 0;\n\t/* First', '\t/* First'),
     ('memory kept at the end', 'alone reset_in_traffic',
      '\tuio_vmxnet3_put_mem(udev, udev->mem);\n\tudev->mem = NULL;\n\tdma_unmap', '\tdma_unmap'),
     ('nobody is woken', 'suspend_in_traffic', '\twake_up_interruptible(&info->uio_dev->wait);\n', ''),
     ('suspend is ignored', 'suspend_in_traffic',
-     '\tuio_vmxnet3_reset(to_pci_dev(dev));\n\treturn 0;', '\treturn 0;'),
+     '\tuio_vmxnet3_take(to_pci_dev(dev), false);\n\treturn 0;', '\treturn 0;'),
     ('reset is ignored', 'reset_in_traffic',
-     '\t.reset_prepare = uio_vmxnet3_reset,\n\t.reset_done = uio_vmxnet3_reset,\n', ''),
+     '\t.reset_prepare = uio_vmxnet3_reset_prepare,\n\t.reset_done = uio_vmxnet3_reset_done,\n', ''),
     ('error is ignored', 'error_in_traffic',
-     '\tuio_vmxnet3_reset(pdev);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
-     '\tuio_vmxnet3_reset(pdev);\n\tpci_restore_state', '\tpci_restore_state'),
+     '\tuio_vmxnet3_take(pdev, false);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
+     '\tuio_vmxnet3_take(pdev, false);\n\tpci_restore_state', '\tpci_restore_state'),
 )
 
 
