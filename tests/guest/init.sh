@@ -550,9 +550,9 @@ mediatedmutants|mediatedmutantsiommu)
 	rmmod uio_vmxnet3
 	export UIO_VMXNET3_DEV=$vmxnet3 UIO_VMXNET3_AER="aer rp1 DLP" UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
 	while read -r number test mode; do
-		echo "guest: mutant $number"
 		dmesg -c >/dev/null
-		insmod /mutants/mutants.ko which="$number" || continue
+		insmod /mutants/mutants.ko which="$number" || break
+		echo "guest: mutant $number"
 		case $test-$mode in
 		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
@@ -564,7 +564,7 @@ mediatedmutants|mediatedmutantsiommu)
 		faults=$(dmesg | grep -c 'DMAR: .*fault addr')
 		[ "$faults" = 0 ] || said="caught, $faults IOMMU faults"
 		echo "guest: verdict $number $said"
-		rmmod mutants
+		rmmod mutants || break
 	done </mutants/list
 	;;
 mediatedstress)

@@ -88,19 +88,12 @@ MUTANTS = (
     ('stops at a bad one, and sends none', 'submit_boundaries',
      '\tif (!i)\n\t\treturn ret;\n', '\tif (i < arg->count)\n\t\treturn ret;\n'),
     ('all that was asked for is accepted', 'submit_boundaries', '\treturn i;\n', '\treturn arg->count;\n'),
-    ('no doorbell', 'one_open',
+    ('no doorbell', 'unprivileged_and_without_a_taint',
      '\t\twritel(q->submitted % RING_SIZE, udev->bar0 + VMXNET3_REG_TXPROD);\n', '\t\t;\n'),
     # Memory
     ('O_RDONLY accepted', 'memory_errors', '|| !(file->f_mode & FMODE_WRITE)', ''),
-    ('any file', 'memory_errors', '\telse\n\t\treturn -EINVAL;\n\n\tif (!(file', '\telse\n\t\tseals = 0;\n\n\tif (!(file'),
     ('F_SEAL_FUTURE_WRITE accepted', 'memory_errors',
      '\tif (seals & F_SEAL_FUTURE_WRITE)\n\t\treturn -EPERM;\n', '\t(void)seals;\n'),
-    ('can be sealed in use', 'memory_is_pinned_until_it_is_dropped',
-     '\treturn mapping_map_writable(file->f_mapping);\n',
-     '\tif (mapping_map_writable(file->f_mapping))\n\t\treturn -EPERM;\n'
-     '\tmapping_unmap_writable(file->f_mapping);\n\treturn 0;\n',
-     '\tmapping_unmap_writable(mem->file->f_mapping);\n', '',
-     'err_unmap:\n\tmapping_unmap_writable(file->f_mapping);\n', 'err_unmap:\n'),
     ('cannot be sealed afterwards', 'memory_is_pinned_until_it_is_dropped',
      '\tmapping_unmap_writable(mem->file->f_mapping);\n', ''),
     ('inode lock in SET_MEMORY', 'alone vmxstress deadlock',
@@ -133,6 +126,8 @@ MUTANTS = (
     ('started twice', 'ioctl_errors',
      '\tif (udev->state != UIO_VMXNET3_STOPPED)\n\t\treturn udev->state == UIO_VMXNET3_BROKEN ? -EIO : -EBUSY;\n\tif (!udev->mem)',
      '\tif (!udev->mem)'),
+    ('address is not set', 'frames_are_received',
+     '\twritel(get_unaligned_le32(udev->mac), udev->bar1 + VMXNET3_REG_MACL);\n', ''),
     ('bus master kept', 'one_open', '\tpci_clear_master(udev->pdev);\n\tudev->state', '\tudev->state'),
     ('unpin before reset', 'iommu vmxstress kill',
      '\tinfo->irq = 0;\n\t/* First',
@@ -150,18 +145,18 @@ MUTANTS = (
     ('completions private', 'completions_are_read_only', ' ||\n\t    !vma_desc_test(desc, VMA_MAYSHARE_BIT)', ''),
     ('completions grow', 'completions_are_read_only', 'VMA_DONTEXPAND_BIT, ', ''),
     # Its end
-    ('two opens', 'alone one_open', '\tif (udev->open)\n\t\treturn -EBUSY;\n', ''),
+    ('two opens', 'alone one_open', '\tif (udev->open || udev->away)\n\t\treturn udev->open ? -EBUSY : -EAGAIN;\n', ''),
     ('lives on after its end', 'alone unbind_in_traffic', '\tinfo->irq = 0;\n\t/* First', '\t/* First'),
     ('memory kept at the end', 'alone reset_in_traffic',
      '\tuio_vmxnet3_put_mem(udev, udev->mem);\n\tudev->mem = NULL;\n\tdma_unmap', '\tdma_unmap'),
     ('nobody is woken', 'suspend_in_traffic', '\twake_up_interruptible(&info->uio_dev->wait);\n', ''),
     ('suspend is ignored', 'suspend_in_traffic',
-     '\tuio_vmxnet3_reset(to_pci_dev(dev));\n\treturn 0;', '\treturn 0;'),
+     '\tuio_vmxnet3_take(to_pci_dev(dev), false);\n\treturn 0;', '\treturn 0;'),
     ('reset is ignored', 'reset_in_traffic',
-     '\t.reset_prepare = uio_vmxnet3_reset,\n\t.reset_done = uio_vmxnet3_reset,\n', ''),
+     '\t.reset_prepare = uio_vmxnet3_reset_prepare,\n\t.reset_done = uio_vmxnet3_reset_done,\n', ''),
     ('error is ignored', 'error_in_traffic',
-     '\tuio_vmxnet3_reset(pdev);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
-     '\tuio_vmxnet3_reset(pdev);\n\tpci_restore_state', '\tpci_restore_state'),
+     '\tuio_vmxnet3_take(pdev, false);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
+     '\tuio_vmxnet3_take(pdev, false);\n\tpci_restore_state', '\tpci_restore_state'),
 )
 
 
@@ -218,7 +213,7 @@ def guest(build, work, out, chosen, boot):
     open(os.path.join(logs, 'baseline.reports'), 'w').close()
     subprocess.run([os.path.join(SCRIPTS, 'boot.sh'), build, boot, logs],
                    capture_output=True, check=False,
-                   env=dict(os.environ, EXTRA=extra, LIMIT='300'))
+                   env=dict(os.environ, EXTRA=extra, LIMIT='900'))
     said = {}
     for line in open(os.path.join(logs, boot + '.log'), errors='replace'):
         word = line.split()

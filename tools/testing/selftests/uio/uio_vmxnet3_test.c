@@ -502,7 +502,6 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 	mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, mem);
 	ASSERT_EQ(0, pipe2(pipes, O_CLOEXEC));
-	EXPECT_EQ((int)sizeof(word), write(pipes[1], &word, sizeof(word)));
 	start(_metadata, vmx);
 	transmit(_metadata, vmx);
 	for (queue = 0; queue < 2; queue++) {
@@ -526,6 +525,7 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 		EXPECT_EQ(EACCES, errno);
 		EXPECT_EQ(-1, pwrite(mem, &word, sizeof(word), (uintptr_t)p));
 		EXPECT_EQ(-1, process_vm_writev(getpid(), &from, 1, &to, 1, 0));
+		EXPECT_EQ((int)sizeof(word), write(pipes[1], &word, sizeof(word)));
 		EXPECT_EQ(-1, read(pipes[0], p, sizeof(word)));
 		EXPECT_FALSE(poked(p));
 		EXPECT_EQ(MAP_FAILED, mremap(p, size, size + page, MREMAP_MAYMOVE));
