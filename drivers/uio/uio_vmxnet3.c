@@ -57,15 +57,12 @@ static const struct uio_vmxnet3_queue_type {
 } uio_vmxnet3_queue_types[NUM_QUEUES] = {
 	[UIO_VMXNET3_TX] = {
 		.map = "tx-completions",
-		.min_len = ETH_HLEN,
-		.max_len = VMXNET3_MAX_MTU + VLAN_ETH_HLEN,
-		.gen = VMXNET3_TXD_GEN,
-		.flags = VMXNET3_TXD_EOP | VMXNET3_TXD_CQ,
+		.min_len = ETH_HLEN, .max_len = VMXNET3_MAX_MTU + VLAN_ETH_HLEN,
+		.gen = VMXNET3_TXD_GEN, .flags = VMXNET3_TXD_EOP | VMXNET3_TXD_CQ,
 	},
 	[UIO_VMXNET3_RX] = {
 		.map = "rx-completions",
-		.min_len = VMXNET3_MIN_T0_BUF_SIZE,
-		.max_len = VMXNET3_MAX_RX_BUF_SIZE,
+		.min_len = VMXNET3_MIN_T0_BUF_SIZE, .max_len = VMXNET3_MAX_RX_BUF_SIZE,
 		.gen = 1U << VMXNET3_RXD_GEN_SHIFT,
 	},
 };
@@ -111,6 +108,7 @@ struct uio_vmxnet3_dev {
 	void __iomem *bar1;	/* all else */
 	struct uio_vector vectors[NUM_VECTORS];
 	bool open;
+	bool away;	/* being reset, or shut down: not to be opened */
 
 	/* In a session */
 	u8 state;
@@ -231,9 +229,9 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 		}
 		folio_unlock(folio);
 		left = min_t(loff_t, folio_size(folio) - skip, end - pos);
-		ret = uio_vmxnet3_charge(mem, (folio_size(folio) - left) >> PAGE_SHIFT);
-		if (ret)
-			return ret;
+		if (left < folio_size(folio) &&
+		    uio_vmxnet3_charge(mem, (folio_size(folio) - left) >> PAGE_SHIFT))
+			return -ENOMEM;
 		dma = dma_map_page_attrs(dev, &folio->page, skip, left,
 					 DMA_BIDIRECTIONAL, DMA_ATTRS);
 		if (dma_mapping_error(dev, dma))
@@ -345,6 +343,7 @@ static void uio_vmxnet3_setup(struct uio_vmxnet3_dev *udev,
 	conf->misc.queueDescPA = SHARED_DMA(udev, queue);
 	conf->misc.queueDescLen = cpu_to_le32(sizeof(shared->queue));
 	conf->misc.mtu = cpu_to_le32(arg->mtu);
+	/* Or else it looks for pieces in the second ring, which is not there. */
 	conf->misc.maxNumRxSG = cpu_to_le16(1);
 	conf->misc.numTxQueues = 1;
 	conf->misc.numRxQueues = 1;
@@ -365,7 +364,6 @@ static void uio_vmxnet3_setup(struct uio_vmxnet3_dev *udev,
 	tx->compRingBasePA = SHARED_DMA(udev, completions[UIO_VMXNET3_TX]);
 	tx->compRingSize = cpu_to_le32(RING_SIZE);
 	tx->intrIdx = UIO_VMXNET3_TX;
-	/* The other ring to receive into is for frames in pieces. */
 	rx->rxRingBasePA[0] = SHARED_DMA(udev, ring[UIO_VMXNET3_RX]);
 	rx->rxRingSize[0] = cpu_to_le32(RING_SIZE);
 	rx->compRingBasePA = SHARED_DMA(udev, completions[UIO_VMXNET3_RX]);
@@ -389,15 +387,16 @@ static int uio_vmxnet3_start(struct uio_vmxnet3_dev *udev,
 		return -ENXIO;
 
 	uio_vmxnet3_setup(udev, arg);
-	pci_set_master(udev->pdev);
-	writel(get_unaligned_le32(udev->mac), udev->bar1 + VMXNET3_REG_MACL);
-	writel(get_unaligned_le16(udev->mac + 4), udev->bar1 + VMXNET3_REG_MACH);
 	writel(lower_32_bits(udev->shared_dma), udev->bar1 + VMXNET3_REG_DSAL);
 	writel(upper_32_bits(udev->shared_dma), udev->bar1 + VMXNET3_REG_DSAH);
+	pci_set_master(udev->pdev);
 	if (uio_vmxnet3_command(udev, VMXNET3_CMD_ACTIVATE_DEV)) {
 		uio_vmxnet3_stop(udev, UIO_VMXNET3_STOPPED);
 		return -EIO;
 	}
+	/* QEMU goes back to the one it was made with. */
+	writel(get_unaligned_le32(udev->mac), udev->bar1 + VMXNET3_REG_MACL);
+	writel(get_unaligned_le16(udev->mac + 4), udev->bar1 + VMXNET3_REG_MACH);
 	writel(VMXNET3_CMD_UPDATE_RX_MODE, udev->bar1 + VMXNET3_REG_CMD);
 	udev->state = UIO_VMXNET3_RUNNING;
 	for (i = 0; i < NUM_VECTORS; i++)
@@ -597,8 +596,8 @@ static int uio_vmxnet3_open(struct uio_info *info, struct inode *inode)
 	struct device *dev = &udev->pdev->dev;
 	int i;
 
-	if (udev->open)
-		return -EBUSY;
+	if (udev->open || udev->away)
+		return udev->open ? -EBUSY : -EAGAIN;
 	if (PCI_POSSIBLE_ERROR(readl(udev->bar1 + VMXNET3_REG_VRRS)))
 		return -ENODEV;
 	/* Pages of order 0 for mmap(), and new ones: the last may still be read. */
@@ -704,7 +703,8 @@ static int uio_vmxnet3_probe(struct pci_dev *pdev, const struct pci_device_id *i
 				     "not bound: does not mask its vectors itself\n");
 	ret = pci_alloc_irq_vectors(pdev, NUM_VECTORS, NUM_VECTORS, PCI_IRQ_MSIX);
 	if (ret < 0)
-		return dev_err_probe(&pdev->dev, ret, "not bound: no MSI-X\n");
+		return dev_err_probe(&pdev->dev, ret == -ENOSPC ? ret : -ENODEV,
+				     "not bound: no MSI-X vectors\n");
 	for (i = 0; i < NUM_VECTORS; i++)
 		udev->vectors[i].irq = pci_irq_vector(pdev, i);
 
@@ -727,23 +727,34 @@ static void uio_vmxnet3_remove(struct pci_dev *pdev)
 {
 	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
 
-	/* Waits for callbacks, which never wait for userspace. */
+	/* Waits for callbacks, and so for the pages that SET_MEMORY pins. */
 	uio_unregister_device(&udev->info);
 }
 
-/* Somebody resets the device, or has. It can have been opened meanwhile. */
-static void uio_vmxnet3_reset(struct pci_dev *pdev)
+static void uio_vmxnet3_take(struct pci_dev *pdev, bool away)
 {
 	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
 
 	guard(mutex)(&udev->info.uio_dev->info_lock);
 	uio_vmxnet3_end(&udev->info);
+	udev->away = away;
+}
+
+/* A session that began in between would be saved, and restored, with its DMA. */
+static void uio_vmxnet3_reset_prepare(struct pci_dev *pdev)
+{
+	uio_vmxnet3_take(pdev, true);
+}
+
+static void uio_vmxnet3_reset_done(struct pci_dev *pdev)
+{
+	uio_vmxnet3_take(pdev, false);
 }
 
 static pci_ers_result_t uio_vmxnet3_error_detected(struct pci_dev *pdev,
 						   pci_channel_state_t state)
 {
-	uio_vmxnet3_reset(pdev);
+	uio_vmxnet3_take(pdev, false);
 	if (state == pci_channel_io_normal)
 		return PCI_ERS_RESULT_CAN_RECOVER;
 	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
@@ -752,32 +763,23 @@ static pci_ers_result_t uio_vmxnet3_error_detected(struct pci_dev *pdev,
 
 static pci_ers_result_t uio_vmxnet3_slot_reset(struct pci_dev *pdev)
 {
-	uio_vmxnet3_reset(pdev);
+	/* It can have been opened since the error. */
+	uio_vmxnet3_take(pdev, false);
 	pci_restore_state(pdev);
 	return PCI_ERS_RESULT_RECOVERED;
-}
-
-/* Not to be opened again: the next kernel may have other use for its memory. */
-static void uio_vmxnet3_shutdown(struct pci_dev *pdev)
-{
-	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
-
-	guard(mutex)(&udev->info.uio_dev->info_lock);
-	uio_vmxnet3_end(&udev->info);
-	udev->info.open = NULL;
 }
 
 static const struct pci_error_handlers uio_vmxnet3_err_handler = {
 	.error_detected = uio_vmxnet3_error_detected,
 	.slot_reset = uio_vmxnet3_slot_reset,
-	.reset_prepare = uio_vmxnet3_reset,
-	.reset_done = uio_vmxnet3_reset,
+	.reset_prepare = uio_vmxnet3_reset_prepare,
+	.reset_done = uio_vmxnet3_reset_done,
 };
 
 /* Also for hibernation, in which another kernel may use it. */
 static int uio_vmxnet3_suspend(struct device *dev)
 {
-	uio_vmxnet3_reset(to_pci_dev(dev));
+	uio_vmxnet3_take(to_pci_dev(dev), false);
 	return 0;
 }
 
@@ -789,7 +791,7 @@ static struct pci_driver uio_vmxnet3_driver = {
 	.probe = uio_vmxnet3_probe,
 	.remove = uio_vmxnet3_remove,
 	.err_handler = &uio_vmxnet3_err_handler,
-	.shutdown = uio_vmxnet3_shutdown,
+	.shutdown = uio_vmxnet3_reset_prepare, /* nor is it opened again */
 	.driver.pm = pm_sleep_ptr(&uio_vmxnet3_pm_ops),
 };
 module_pci_driver(uio_vmxnet3_driver);
