@@ -42,6 +42,7 @@ esac
 
 # A busy host makes a guest slow, which is no report. Before it is given up, though.
 echo 240 2>/dev/null >/proc/sys/kernel/hung_task_timeout_secs
+echo 60 2>/dev/null >/proc/sys/kernel/watchdog_thresh
 
 # wait_for COMMAND...: until it succeeds, but not for ever.
 wait_for() {
@@ -381,21 +382,21 @@ stock)
 	run nvme "$(device 1 1b36:0010)" UIO_MSIX_AER="aer rp2 SDN" UIO_MSIX_AER_NONFATAL="aer rp2 UNX_COMP"
 	enable_vfs
 	run igb-vf "$vf"
-	dev=$(device 1 8086:10d3)
-	run e1000e "$dev"
+	nic=$(device 1 8086:10d3)
+	run e1000e "$nic"
 	# As README.md has it.
 	rmmod uio_msix
-	echo "guest: device driverctl $dev"
-	driverctl set-override "$dev" uio_msix
-	case $(readlink "/sys/bus/pci/devices/$dev/driver") in
+	echo "guest: device driverctl $nic"
+	driverctl set-override "$nic" uio_msix
+	case $(readlink "/sys/bus/pci/devices/$nic/driver") in
 	*/uio_msix) echo "# ok 1 driverctl" ;;
 	*) echo "# not ok 1 driverctl" ;;
 	esac
-	example "$dev"
+	example "$nic"
 	UIO_MSIX_UNPLUG="pull pulled /sys/bus/pci/devices/$pulled" own igb-unplugged "$pulled" \
 		/kselftest/uio/uio_msix_test -t unplug_while_in_use
 	# As with Secure Boot.
-	UIO_MSIX_LOCKDOWN=1 own e1000e-lockdown "$dev" extra -t lockdown
+	UIO_MSIX_LOCKDOWN=1 own e1000e-lockdown "$nic" extra -t lockdown
 	;;
 nomsi)
 	dev=$(device 1 1b36:0006)
