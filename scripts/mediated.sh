@@ -68,6 +68,8 @@ rm -rf "$logs"
 mkdir -p "$logs"
 "$TOP/scripts/tree.sh" mediated >/dev/null
 tree=$("$TOP/scripts/tree.sh")
+[ -e "$CACHE/linux-mediated/drivers/uio/uio_vmxnet3.c" ] ||
+	die "no tree of patches/mediated in $CACHE/linux-mediated"
 failed=0
 for flavour in "${flavours[@]}"; do
 	build=$CACHE/build-linux${flavour:+-x86_64-$flavour}
