@@ -132,7 +132,7 @@ TEST_F(uio_vmxnet3, unprivileged_and_without_a_taint)
 	FILE *f = fopen("/proc/self/status", "re");
 
 	while (strncmp(line, "CapEff:", 7))
-		ASSERT_NE(NULL, fgets(line, sizeof(line), f));
+		ASSERT_TRUE(fgets(line, sizeof(line), f));
 	EXPECT_EQ(0ULL, strtoull(line + 7, NULL, 16));
 	EXPECT_TRUE(getuid() == USER_ID && geteuid() == USER_ID);
 	fclose(f);
@@ -514,10 +514,10 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 		before = *(long *)p;
 		to.iov_base = p;
 		errno = 0;
-		EXPECT_EQ(MAP_FAILED, mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-					   fd, queue * page));
+		EXPECT_TRUE(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+				 fd, queue * page) == MAP_FAILED);
 		EXPECT_EQ(EPERM, errno);
-		EXPECT_EQ(MAP_FAILED, mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, queue * page));
+		EXPECT_TRUE(mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, queue * page) == MAP_FAILED);
 		EXPECT_EQ(EPERM, errno);
 		EXPECT_EQ(-EPERM, try_mmap(fd, queue * page, size, MAP_PRIVATE));
 		EXPECT_EQ(-EINVAL, try_mmap(fd, queue * page, size + page, MAP_SHARED));
@@ -528,7 +528,7 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 		EXPECT_EQ((int)sizeof(word), write(pipes[1], &word, sizeof(word)));
 		EXPECT_EQ(-1, read(pipes[0], p, sizeof(word)));
 		EXPECT_FALSE(poked(p));
-		EXPECT_EQ(MAP_FAILED, mremap(p, size, size + page, MREMAP_MAYMOVE));
+		EXPECT_TRUE(mremap(p, size, size + page, MREMAP_MAYMOVE) == MAP_FAILED);
 
 		/* Twice there, of which one is in pieces. */
 		q = mremap(p, 0, size, MREMAP_MAYMOVE);
@@ -538,7 +538,7 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 			munmap(q, size);
 		}
 		q = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, queue * page);
-		ASSERT_NE(MAP_FAILED, q);
+		ASSERT_TRUE(q != MAP_FAILED);
 		EXPECT_EQ(0, memcmp(p, q, size));
 		if (size > (size_t)page) {
 			EXPECT_EQ(0, mprotect(q, page, PROT_NONE));
