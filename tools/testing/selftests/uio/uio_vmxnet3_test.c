@@ -132,7 +132,7 @@ TEST_F(uio_vmxnet3, unprivileged_and_without_a_taint)
 	FILE *f = fopen("/proc/self/status", "re");
 
 	while (strncmp(line, "CapEff:", 7))
-		ASSERT_TRUE(fgets(line, sizeof(line), f));
+		ASSERT_TRUE(!!fgets(line, sizeof(line), f));
 	EXPECT_EQ(0ULL, strtoull(line + 7, NULL, 16));
 	EXPECT_TRUE(getuid() == USER_ID && geteuid() == USER_ID);
 	fclose(f);
@@ -517,7 +517,8 @@ TEST_F(uio_vmxnet3, completions_are_read_only)
 		EXPECT_TRUE(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
 				 fd, queue * page) == MAP_FAILED);
 		EXPECT_EQ(EPERM, errno);
-		EXPECT_TRUE(mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, queue * page) == MAP_FAILED);
+		EXPECT_TRUE(mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd,
+				 queue * page) == MAP_FAILED);
 		EXPECT_EQ(EPERM, errno);
 		EXPECT_EQ(-EPERM, try_mmap(fd, queue * page, size, MAP_PRIVATE));
 		EXPECT_EQ(-EINVAL, try_mmap(fd, queue * page, size + page, MAP_SHARED));
