@@ -126,7 +126,7 @@ check_prefix() {
 
 # What is built where the driver is in another form, or in none.
 check_config() {
-	local o=$work/tiny/drivers/uio/uio_msix
+	local o=$work/tiny/drivers/uio/uio_msix fs
 	build_packages
 	packages gcc-riscv64-linux-gnu
 	at 2
@@ -166,6 +166,14 @@ check_config() {
 	# Without both is what is linked.
 	compiled mm SECURITY=y
 	compiled mm ACPI=y IOMMU_SUPPORT=y INTEL_IOMMU=y
+	# The mediated driver, with each kind of memory alone.
+	at mediated
+	for fs in TMPFS HUGETLBFS; do
+		compiled mm UIO_VMXNET3=m NET=y SHMEM=y "$fs=y"
+		[ -f "$work/tiny/drivers/uio/uio_vmxnet3.o" ] || fail "$fs=y: no uio_vmxnet3"
+		rm -f "$work/tiny/drivers/uio/uio_vmxnet3.o"
+	done
+	at 2
 	# No MMU: no UIO, so nothing of it.
 	tiny nommu nn NONPORTABLE=y MMU=n -- ARCH=riscv CROSS_COMPILE=riscv64-linux-gnu-
 	grep -q '^# CONFIG_MMU is not set' "$work/nommu/.config" || fail "MMU=n is not to be had"
