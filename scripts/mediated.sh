@@ -20,7 +20,8 @@ calls=1000000 seconds=60 rounds=100 flavours=(debug "")
 [ -z "${FLAVOUR+set}" ] || flavours=("$FLAVOUR")
 calls=${CALLS:-$calls} seconds=${STRESS:-$seconds} rounds=${ROUNDS:-$rounds}
 
-# Everything for the guest that the series does not have, as one archive.
+# Everything for the guest that the series does not have, as one archive. Called
+# where set -e is off.
 extra() {	# TREE BUILD
 	local tree=$CACHE/linux-mediated work=$2/guest/mediated root t c
 	t=$tree/tools/testing/selftests root=$work/root
@@ -34,18 +35,18 @@ extra() {	# TREE BUILD
 		obj-m := uio_msix.o uio_vmxnet3.o
 		ccflags-y := -I$work/include -I\$(srctree)/drivers/uio
 	END
-	make -C "$1" O="$2" M="$work/modules" modules
+	make -C "$1" O="$2" M="$work/modules" modules || return
 	cp "$work"/modules/*.ko "$root/modules"
 
 	# The headers are those of the build, and the new one.
 	ln -s "$2/usr" "$work/usr"
 	make -C "$t" O="$work" TARGETS=uio USERCFLAGS="-isystem $work/include" \
-		USERLDFLAGS=-static INSTALL_PATH="$root/mediated/kselftest" install
+		USERLDFLAGS=-static INSTALL_PATH="$root/mediated/kselftest" install || return
 	for c in "$TOP"/tests/mediated/vmx*.c; do
 		gcc -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror \
 			-Wno-unused-parameter -O2 -pthread -static -isystem "$work/include" \
 			-isystem "$2/usr/include" -I "$t" -I "$t/uio" \
-			-o "$root/bin/$(basename "$c" .c)" "$c"
+			-o "$root/bin/$(basename "$c" .c)" "$c" || return
 	done
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/extra"
 }
