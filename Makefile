@@ -34,8 +34,12 @@ help:
 check:
 	@scripts/check.sh $(CHECKS)
 
-run demo dpdk tree patches:
+run demo dpdk patches:
 	@scripts/$@.sh
+
+tree:
+	@for further in mediated wc; do scripts/tree.sh $$further; done | sort -u
+	@scripts/tree.sh
 
 bench:
 	@bench/bench.sh

@@ -43,15 +43,22 @@ all=("${on_source[@]}" "${in_guests[@]}")
 fail() { printf '%s\n' "$*"; return 1; }
 absent() { printf '%s\n' "$*"; exit 77; }
 
-# The source at a state of the series: base, 1 or 2 patches applied.
+# The source at a state of the series: base, 1 or 2 patches applied, or those of a
+# further series on top, by its name.
 at() { git -C "$src" checkout -q --detach "check-$1"; }
+
+am() {	# PATCH
+	GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
+		git -C "$src" am -q "$1" >"$logs/am.log" 2>&1 ||
+		die "${1#"$TOP"/} does not apply: $(grep -m 1 '^error:' "$logs/am.log")"
+}
 
 # The source, with a tag for each state, by git am of patches/ and nothing else.
 source_tree() {
 	local want
 	disk 12
 	[ -e "$CACHE/linux" ] || KERNEL='' "$TOP/scripts/tree.sh" >/dev/null
-	want=$({ cat "${SERIES[@]}" && git -C "$CACHE/linux" rev-parse base; } | sha256sum | cut -d ' ' -f 1)
+	want=$({ cat "$TOP"/patches/{.,*}/*.patch && git -C "$CACHE/linux" rev-parse base; } | sha256sum | cut -d ' ' -f 1)
 	[ "$(cat "$work/series" 2>/dev/null)" != "$want" ] || return 0
 	mkdir -p "$work"
 	if [ ! -e "$src" ]; then
@@ -61,12 +68,15 @@ source_tree() {
 	git -C "$src" am -q --abort >/dev/null 2>&1 || :
 	git -C "$src" checkout -q -f --detach base
 	git -C "$src" tag -f check-base >/dev/null
-	local n=0 patch
+	local n=0 patch name
 	for patch in "${SERIES[@]}"; do
-		GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
-			git -C "$src" am -q "$patch" >"$logs/am.log" 2>&1 ||
-			die "$(basename "$patch") does not apply: $(grep -m 1 '^error:' "$logs/am.log")"
+		am "$patch"
 		git -C "$src" tag -f "check-$((n += 1))" >/dev/null
+	done
+	for name in "${FURTHER[@]}"; do
+		at 2
+		for patch in "$TOP/patches/$name"/000[1-9]-*.patch; do am "$patch"; done
+		git -C "$src" tag -f "check-$name" >/dev/null
 	done
 	echo "$want" >"$work/series"
 }

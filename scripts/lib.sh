@@ -7,6 +7,9 @@ shopt -s inherit_errexit
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/uio_msix
+# Further series on top of it, each a folder of patches/ and a branch.
+# shellcheck disable=SC2034
+FURTHER=(mediated wc)
 # The kernel series that the patches are based on.
 # shellcheck disable=SC2034
 BASE=7.3

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Write the series from the kernel git tree, where it is two commits.
+# Write the series from the kernel git tree, where it is two commits, and those
+# on top of it.
 #
-# Needs:  the tree that tree.sh makes, with nothing uncommitted in it
-# Makes:  patches/ and the view: the new files of the series at the top of the
-#         repository, and MAINTAINERS.fragment
+# Needs:  the trees that tree.sh makes, with nothing uncommitted in them
+# Makes:  patches/ and the view: the new files of all series at the top of the
+#         repository, and MAINTAINERS.fragment, of the first
 # Usage:  patches.sh
 #         SUBMITTER='Name <mail>' [V=2] [SIGNOFF=1] patches.sh
 #             writes the series to out/series as that person posts it, and
@@ -12,28 +13,31 @@
 
 tree=$CACHE/linux
 [ -d "$tree" ] || die "no kernel tree yet: 'make tree' prepares it"
-[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
-	die "the tree has uncommitted changes: git -C $tree commit --amend"
-mapfile -t commits < <(git -C "$tree" rev-list --reverse base..HEAD)
+committed() {
+	[ -z "$(git -C "$1" status --porcelain -uno)" ] ||
+		die "the tree has uncommitted changes: git -C $1 commit --amend"
+}
+committed "$tree"
+mapfile -t commits < <(git -C "$tree" rev-list --reverse base..series)
 [ ${#commits[@]} = 2 ] ||
 	die "the series is two commits, the tree has ${#commits[@]} on top of base"
 
 mail_of() { local mail=${1##*<}; echo "${mail%>}"; }
 
-# Format base..HEAD into OUTDIR as mails of AUTHOR.
-format() {	# OUTDIR HEAD AUTHOR ARGUMENT...
-	local out=$1 head=$2 author=$3
-	shift 3
+# Format BASE..HEAD into OUTDIR as mails of AUTHOR, with the cover letter of BRANCH.
+format() {	# OUTDIR BRANCH BASE HEAD AUTHOR ARGUMENT...
+	local out=$1 branch=$2 base=$3 head=$4 author=$5
+	shift 5
 	rm -rf "$out"
 	git -C "$tree" branch -q -f posting "$head"
 	git -C "$tree" config branch.posting.description \
-		"$(git -C "$tree" config branch.series.description)"
+		"$(git -C "$tree" config "branch.$branch.description")"
 	# The cover letter is the committer's.
 	GIT_COMMITTER_NAME=${author% <*} GIT_COMMITTER_EMAIL=$(mail_of "$author") \
 	git -C "$tree" -c core.abbrev=12 \
 		-c diff.algorithm=histogram format-patch -q --no-signature \
 		--zero-commit --stat=75 --cover-letter --cover-from-description=subject \
-		-o "$out" --from="$author" "$@" base..posting
+		-o "$out" --from="$author" "$@" "$base..posting"
 }
 
 # The same two commits by SUBMITTER, who also becomes the maintainer.
@@ -68,30 +72,57 @@ as_submitter() {
 
 if [ -n "${SUBMITTER:-}" ]; then
 	head=$(as_submitter)
-	format "$TOP/out/series" "$head" "$SUBMITTER" ${V:+-v "$V"}
+	format "$TOP/out/series" series base "$head" "$SUBMITTER" ${V:+-v "$V"}
 	say "out/series: $(cd "$TOP/out/series" && echo *.patch)"
 	exit
 fi
 
+# Which patches/ is which commit, for tree.sh.
+record() {	# TREE PATCH...
+	local record
+	record=$(git -C "$1" rev-parse --absolute-git-dir)/uio_msix
+	printf '%s %s\n' "$(cat "${@:2}" | sha256sum | cut -d ' ' -f 1)" \
+		"$(git -C "$1" rev-parse HEAD)" >"$record"
+}
+
+# BASE..BRANCH as patches in FOLDER, and its new files in the view.
+publish() {	# FOLDER BRANCH BASE FORMAT-PATCH-ARGUMENT...
+	local folder=$1 branch=$2 base=$3 date f
+	format "$tmp/patches" "$branch" "$base" "$branch" \
+		'uio_msix submitter <submitter@localhost.invalid>' "${@:4}"
+	# The date of the cover letter is that of the run, and nothing else changes.
+	date=$(git -C "$tree" log -1 --format=%aD "$branch")
+	sed -i "1,/^\$/s/^Date: .*/Date: $date/" "$tmp/patches/0000-cover-letter.patch"
+	mkdir -p "$folder"
+	rm -f "$folder"/*.patch
+	cp "$tmp"/patches/*.patch "$folder"
+	say "${folder#"$TOP"/}: $(cd "$folder" && echo *.patch)"
+	while read -r f; do
+		mkdir -p "$TOP/$(dirname "$f")"
+		git -C "$tree" show "$branch:$f" >"$TOP/$f"
+	done < <(git -C "$tree" diff --name-only --diff-filter=A "$base" "$branch")
+}
+
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-format "$tmp/patches" HEAD 'uio_msix submitter <submitter@localhost.invalid>'
-# The date of the cover letter is that of the run, and nothing else changes.
-date=$(git -C "$tree" log -1 --format=%aD HEAD)
-sed -i "1,/^\$/s/^Date: .*/Date: $date/" "$tmp/patches/0000-cover-letter.patch"
-rm -rf "$TOP/patches"
-cp -r "$tmp/patches" "$TOP/patches"
-
-# The view. What is no longer in the series goes.
-view_files=$(git -C "$tree" diff --name-only --diff-filter=A base HEAD)
+# What is no longer in a series goes.
 rm -rf "$TOP"/{drivers,include,tools,Documentation}
-while read -r f; do
-	mkdir -p "$TOP/$(dirname "$f")"
-	git -C "$tree" show "HEAD:$f" >"$TOP/$f"
-done <<<"$view_files"
-git -C "$tree" diff -U0 base HEAD -- MAINTAINERS |
+publish "$TOP/patches" series base
+git -C "$tree" diff -U0 base series -- MAINTAINERS |
 	sed -n '/^+++/d; s/^+//p' >"$TOP/MAINTAINERS.fragment"
+record "$tree" "$TOP"/patches/*.patch
 
-printf '%s %s\n' "$(cat "$TOP"/patches/*.patch | sha256sum | cut -d ' ' -f 1)" \
-	"$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
-say "patches: $(cd "$TOP/patches" && echo *.patch)"
+for name in "${FURTHER[@]}"; do
+	[ -e "$CACHE/linux-$name" ] || "$TOP/scripts/tree.sh" "$name" >/dev/null
+	committed "$CACHE/linux-$name"
+	below=$(git -C "$CACHE/linux-$name" merge-base --fork-point series HEAD) ||
+		die "branch $name has not been on top of branch series"
+	[ "$below" = "$(git -C "$tree" rev-parse series)" ] ||
+		git -C "$CACHE/linux-$name" rebase -q --onto series "$below" ||
+		die "$name does not go on top of the series as it is now: rebase $CACHE/linux-$name"
+	case $name in
+	mediated) publish "$TOP/patches/$name" "$name" series --rfc ;;
+	*)	publish "$TOP/patches/$name" "$name" series ;;
+	esac
+	record "$CACHE/linux-$name" "$TOP/patches/$name"/*.patch "$TOP"/patches/*.patch
+done

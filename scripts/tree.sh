@@ -3,8 +3,10 @@
 #
 # Needs:  the package archive, once; 6 GB of disk
 # Makes:  a git tree in the cache: the kernel as Debian has it (tag "base"), and
-#         the series as two commits on branch "series"
+#         the series as two commits on branch "series"; a work tree of it for each
+#         further series that is asked for, on a branch on top
 # Usage:  tree.sh             the kernel that the series is based on
+#         tree.sh mediated|wc that and patches/mediated or patches/wc
 #         PREVIOUS=1 tree.sh  the newest series of kernels before that one
 #         KERNEL=DIR tree.sh  a copy of the user's own tree; DIR is not touched
 . "$(dirname "$0")/lib.sh"
@@ -104,12 +106,14 @@ user_tree() {
 	fi
 }
 
-# Have the series in $tree, unless the tree is ahead of patches/: the file
-# .git/uio_msix says which patches became which commit.
-apply() {
-	local want hash='' commit='' log=$CACHE/am.log
-	want=$(cat "$TOP"/patches/*.patch | sha256sum | cut -d ' ' -f 1)
-	[ ! -f "$tree/.git/uio_msix" ] || read -r hash commit <"$tree/.git/uio_msix"
+# Have PATCHES in $tree, on top of BASE as BRANCH, unless the tree is ahead of
+# them: the file uio_msix in its git folder says which became which commit.
+apply() {	# BRANCH BASE PATCHES [BELOW...]
+	local branch=$1 base=$2 patches=$3 want hash='' commit='' log=$CACHE/am.log record
+	shift 3
+	want=$(cat "$patches"/*.patch "$@" | sha256sum | cut -d ' ' -f 1)
+	record=$(git -C "$tree" rev-parse --absolute-git-dir)/uio_msix
+	[ ! -f "$record" ] || read -r hash commit <"$record"
 	if [ "$hash" = "$want" ]; then
 		[ "$commit" = "$(git -C "$tree" rev-parse HEAD)" ] &&
 			[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
@@ -121,21 +125,33 @@ apply() {
 		die "patches/ changed, and so did $tree: 'make patches' keeps the tree's, 'git -C $tree reset --hard $commit' the other"
 	fi
 	# From here on until the end, an interrupted run starts over.
-	rm -f "$tree/.git/uio_msix"
+	rm -f "$record"
 	git -C "$tree" am -q --abort >/dev/null 2>&1 || :
-	git -C "$tree" reset -q --hard base
-	if [ -e "$tree/drivers/uio/uio_msix.c" ]; then
+	git -C "$tree" reset -q --hard "$base"
+	if [ "$base" = base ] && [ -e "$tree/drivers/uio/uio_msix.c" ]; then
 		stage "the series is in the tree already"
 	else
-		stage "apply the series with git am"
-		if ! git -C "$tree" am -q "${SERIES[@]}" >"$log" 2>&1; then
+		stage "apply ${patches#"$TOP"/} with git am"
+		if ! git -C "$tree" am -q "$patches"/000[1-9]-*.patch >"$log" 2>&1; then
 			git -C "$tree" am -q --abort >/dev/null 2>&1 || :
-			die "the patches do not apply to $(git -C "$tree" log -1 --format=%s base): $(grep -m 1 '^error:' "$log")"
+			die "${patches#"$TOP"/} does not apply to $(git -C "$tree" log -1 --format=%s "$base"): $(grep -m 1 '^error:' "$log")"
 		fi
 	fi
 	# The text of the cover letter, for format-patch to put it back.
-	git -C "$tree" config branch.series.description "$(cover_text "$TOP/patches/0000-cover-letter.patch")"
-	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$tree/.git/uio_msix"
+	git -C "$tree" config "branch.$branch.description" "$(cover_text "$patches/0000-cover-letter.patch")"
+	printf '%s %s\n' "$want" "$(git -C "$tree" rev-parse HEAD)" >"$record"
+}
+
+# A further series, in a work tree of the same repository.
+further() {	# NAME
+	local main=$tree
+	tree=$CACHE/linux-$1
+	if [ ! -e "$tree" ]; then
+		stage "a work tree for $1"
+		git -C "$main" worktree prune
+		git -C "$main" worktree add -q -B "$1" "$tree" series
+	fi
+	apply "$1" series "$TOP/patches/$1" "$TOP"/patches/*.patch
 }
 
 # The stages go to the terminal, the path alone to stdout. Checks run side by
@@ -145,5 +161,6 @@ mkdir -p "$CACHE" 2>/dev/null || die "cannot create the cache folder $CACHE"
 exec 6>"$CACHE/lock.tree${PREVIOUS:+.previous}"
 flock 6
 if [ -n "${KERNEL:-}" ]; then user_tree; else fetched_tree; fi
-apply
+apply series base "$TOP/patches"
+[ $# = 0 ] || further "$1"
 printf '%s\n' "$tree" >&3

@@ -1,24 +1,25 @@
 # shellcheck shell=bash
 # Static analysis. Sourced by check.sh.
 
-# Run COMMAND, which prints messages, on the objects at base and at the end.
+# Run COMMAND, which prints messages, on the objects at base and at the end of each
+# series.
 analyse() {	# NAME COMMAND [ARGUMENT...]
 	local name=$1 state
 	shift
-	for state in base 2; do
-		at $state
+	for state in base 2 "${FURTHER[@]}"; do
+		at "$state"
 		kbuild x86_64 ARCH=x86_64 allmodconfig
 		kbuild x86_64 ARCH=x86_64 prepare
 		"$@" >"$logs/$name.$state" 2>&1 ||
 			fail "$(grep -m 1 -E 'rror' "$logs/$name.$state" || tail -n 1 "$logs/$name.$state")"
+		cat "$logs/$name.$state"
+		nothing_new "$logs/$name.base" "$logs/$name.$state"
 	done
-	cat "$logs/$name.2"
-	nothing_new "$logs/$name.base" "$logs/$name.2"
 }
 
 # Each of them, as the tool must know the file for its silence to mean anything.
-seen() {	# LOG
-	grep -q 'uio/uio_msix\.[co]' "$1" || fail "uio_msix.c was not looked at"
+seen() {	# LOG DRIVER
+	grep -q "uio/uio_$2\.[co]" "$1" || fail "uio_$2.c was not looked at"
 }
 
 run_sparse() {
@@ -39,7 +40,8 @@ check_sparse() {
 	[ "$(sh -eu "$src/scripts/checker-valid.sh" "$sparse")" = 1 ] ||
 		absent "the archive has no sparse that is new enough for this kernel"
 	analyse sparse run_sparse
-	seen "$logs/sparse.2"
+	seen "$logs/sparse.2" msix
+	seen "$logs/sparse.mediated" vmxnet3
 }
 
 run_coccicheck() {
@@ -65,7 +67,7 @@ check_smatch() {
 		absent "Debian has no package of it, and none is installed"
 	build_packages
 	analyse smatch run_smatch
-	seen "$logs/smatch.2"
+	seen "$logs/smatch.2" msix
 }
 
 # By the kernel's own wrapper of clang-tidy, on what 'clang' has compiled.
@@ -74,24 +76,27 @@ check_clang_analyzer() {
 	v=$(clang_version)
 	build_packages
 	packages "clang-$v" "lld-$v" "llvm-$v" "clang-tidy-$v"
-	for state in base 2; do
-		at $state
+	for state in base 2 "${FURTHER[@]}"; do
+		at "$state"
 		kbuild clang LLVM="-$v" allmodconfig
 		kbuild clang LLVM="-$v" prepare
 		kbuild clang LLVM="-$v" drivers/uio/
 		"$src/scripts/clang-tools/gen_compile_commands.py" -d "$work/clang" \
 			-o "$work/clang/compile_commands.json" "$work/clang/drivers/uio"
+		[ "$state" = base ] || seen "$work/clang/compile_commands.json" msix
+		[ "$state" != mediated ] || seen "$work/clang/compile_commands.json" vmxnet3
 		for kind in clang-analyzer clang-tidy; do
 			(cd "$work/clang" && PATH=/usr/lib/llvm-$v/bin:$PATH \
 				"$src/scripts/clang-tools/run-clang-tools.py" $kind compile_commands.json)
 		done >"$logs/clang-analyzer.$state" 2>&1
 	done
-	cat "$logs/clang-analyzer.2"
-	seen "$work/clang/compile_commands.json"
+	cat "$logs/clang-analyzer.mediated"
 	# What it says of headers depends on which the files include.
-	git -C "$src" diff --name-only check-base check-2 >"$logs/touched"
-	for state in base 2; do
+	for state in 2 "${FURTHER[@]}"; do
+		git -C "$src" diff --name-only check-base "check-$state"
+	done | sort -u >"$logs/touched"
+	for state in base 2 "${FURTHER[@]}"; do
 		grep -F -f "$logs/touched" "$logs/clang-analyzer.$state" >"$logs/clang-analyzer.$state.ours" || :
+		nothing_new "$logs/clang-analyzer.base.ours" "$logs/clang-analyzer.$state.ours"
 	done
-	nothing_new "$logs/clang-analyzer.base.ours" "$logs/clang-analyzer.2.ours"
 }

@@ -23,39 +23,43 @@ clang_version() {
 	echo "$v"
 }
 
-# Whether patch 1 has nothing but documentation, drivers/uio/*.c and the header
-# that is for them alone.
-only_c() {
-	git -C "$src" diff --quiet check-base check-1 -- ':!Documentation' \
-		':!drivers/uio/*.c' ':!include/linux/uio_driver.h'
+# Whether STATE changes nothing, after what was built BEFORE, that kconfig or the
+# preparation of a build reads.
+only_c() {	# BEFORE STATE
+	git -C "$src" diff --quiet "check-$1" "check-$2" -- ':!Documentation' ':!tools' \
+		':!MAINTAINERS' ':!drivers/uio/*.[ch]' ':!include/linux/uio_driver.h' \
+		':!include/uapi/linux/uio_*.h'
 }
 
 # What uses the header that the series changes can be built with allmodconfig at
-# every state, without a new warning, and the driver is in it at the last.
+# every state, without a new warning, and the drivers are in it at the last.
 touched() {	# NAME CONFIG [ARGUMENT...]
-	local name=$1 config=$2 state
+	local name=$1 config=$2 state before=base driver there
 	shift 2
 	build_packages
-	for state in base 1 2; do
-		at $state
+	for state in base 1 2 "${FURTHER[@]}"; do
+		at "$state"
 		echo "== $state"
 		{
-			# Again only if the patch changes what these read.
-			if [ $state != 1 ] || ! only_c; then
+			if [ "$state" = base ] || ! only_c "$before" "$state"; then
 				kbuild "$name" "$@" "$config"
 				kbuild "$name" "$@" prepare
 			fi
-			rm -f "$work/$name/drivers/uio/uio_msix.o"
+			rm -f "$work/$name"/drivers/uio/uio_{msix,vmxnet3}.o
 			kbuild "$name" "$@" W=1 drivers/uio/ drivers/target/target_core_user.o
 		} >"$logs/$name.$state" 2>&1 ||
 			fail "$state: $(grep -m 1 -E 'error|Error' "$logs/$name.$state")"
 		cat "$logs/$name.$state"
 		nothing_new "$logs/$name.base" "$logs/$name.$state"
+		# Kconfig leaves s390 out.
+		for driver in msix vmxnet3; do
+			there=absent
+			[ "$name" = s390x ] || [ ! -f "$src/drivers/uio/uio_$driver.c" ] || there=there
+			[ $there = "$([ -f "$work/$name/drivers/uio/uio_$driver.o" ] && echo there || echo absent)" ] ||
+				fail "$state: uio_$driver is not $there"
+		done
+		before=$state
 	done
-	# Kconfig leaves s390 out.
-	[ "$name" = s390x ] && state=absent || state=there
-	[ $state = "$([ -f "$work/$name/drivers/uio/uio_msix.o" ] && echo there || echo absent)" ] ||
-		fail "uio_msix is not $state"
 }
 
 cross() {	# NAME ARCH PREFIX [CONFIG]

@@ -2,19 +2,25 @@
 # The kselftests as the kernel's own tools build them. Sourced by check.sh.
 
 check_kselftest() {
-	local v t=tools/testing/selftests
-	local uio=$src/$t/uio o=$work/kselftest programs=(uio_msix_test)
+	local v
 	v=$(clang_version)
 	build_packages
 	packages file "clang-$v" "lld-$v" "llvm-$v" "lib32gcc-$(gcc -dumpversion)-dev" libc6-dev-i386
-	at 2
+	kselftests 2 uio_msix_test
+	kselftests mediated uio_msix_test uio_vmxnet3_test
+}
+
+kselftests() {	# STATE PROGRAM...
+	local t=tools/testing/selftests programs=("${@:2}")
+	local uio=$src/$t/uio o=$work/kselftest
+	at "$1"
 	ours() { make -s -C "$src/$t" TARGETS=uio USERCFLAGS="-Werror -Wall -Wextra ${flags:-}" \
 		USERLDFLAGS="${flags:-}" "$@"; }
 	is() {	# FILE DESCRIPTION [COMMAND...]
 		file -L "$1" | grep -q "$2" || fail "$1 is not $2"
 	}
 
-	echo "== in tree, gcc"
+	echo "== $1: in tree, gcc"
 	# No O= build works while there is anything of this.
 	trap 'git -C "$src" clean -xdfq' EXIT
 	make -s -C "$src" -j "$JOBS" headers
@@ -34,7 +40,7 @@ check_kselftest() {
 	git -C "$src" clean -xdfq
 
 	for how in gcc -m32 clang; do
-		echo "== O=, installed, $how"
+		echo "== $1: O=, installed, $how"
 		rm -rf "$o"
 		make -s -C "$src" O="$o" -j "$JOBS" headers
 		case $how in

@@ -1,25 +1,34 @@
 # shellcheck shell=bash
 # Checks of the series as text. Sourced by check.sh.
 
-# The tree that 'make run' tests has patches/ and nothing else.
+# The trees that are tested have patches/ and nothing else.
 check_tree() {
-	local tree
-	tree=$("$TOP/scripts/tree.sh")
-	[ "$(cut -d ' ' -f 2 "$tree/.git/uio_msix")" = "$(git -C "$tree" rev-parse HEAD)" ] &&
-	[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
-		fail "$tree has what patches/ has not: 'make patches'"
+	local tree name
+	for name in '' "${FURTHER[@]}"; do
+		tree=$("$TOP/scripts/tree.sh" ${name:+"$name"})
+		[ "$(cut -d ' ' -f 2 "$(git -C "$tree" rev-parse --absolute-git-dir)/uio_msix")" = \
+		  "$(git -C "$tree" rev-parse HEAD)" ] &&
+		[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
+			fail "$tree has what patches/ has not: 'make patches'"
+	done
 }
 
 # git am on the pristine kernel gives the files of the view, byte for byte, and
 # the view has no others.
 check_view() {
-	local f bad=0
-	git -C "$src" diff --name-only --diff-filter=A check-base check-2 | sort >"$logs/added"
+	local f name bad=0
+	: >"$logs/added"
+	viewed() {	# BELOW STATE
+		git -C "$src" diff --name-only --diff-filter=A "check-$1" "check-$2" >"$logs/added.$2"
+		cat "$logs/added.$2" >>"$logs/added"
+		while read -r f; do
+			git -C "$src" show "check-$2:$f" | cmp - "$TOP/$f" || bad=1
+		done <"$logs/added.$2"
+	}
+	viewed base 2
+	for name in "${FURTHER[@]}"; do viewed 2 "$name"; done
 	(cd "$TOP" && find drivers include tools Documentation -type f | sort) |
-		diff "$logs/added" - || bad=1
-	while read -r f; do
-		git -C "$src" show "check-2:$f" | cmp - "$TOP/$f" || bad=1
-	done <"$logs/added"
+		diff <(sort "$logs/added") - || bad=1
 	git -C "$src" diff -U0 check-base check-2 -- MAINTAINERS | sed -n '/^+++/d; s/^+//p' |
 		cmp - "$TOP/MAINTAINERS.fragment" || bad=1
 	[ $bad = 0 ] || fail "the view is not what patches/ adds: 'make patches'"
@@ -27,7 +36,7 @@ check_view() {
 
 # Left out: the sign-off, which is the poster's; 'iput', which is a function.
 check_checkpatch() {
-	local checkpatch f bad=0
+	local checkpatch f name bad=0
 	packages python3-ply python3-git codespell
 	at 2
 	grep -v '^iput->' "$(dpkg -L codespell | grep '/dictionary\.txt$')" >"$work/dictionary"
@@ -35,11 +44,16 @@ check_checkpatch() {
 		--codespellfile "$work/dictionary"
 		--show-types --ignore MISSING_SIGN_OFF)
 	cd "$src"
-	"${checkpatch[@]}" "${SERIES[@]}" || bad=1
-	"${checkpatch[@]}" --no-tree --root "$src" "$TOP/patches/0000-cover-letter.patch" || bad=1
-	while read -r f; do
-		"${checkpatch[@]}" -f "$f" || bad=1
-	done < <(git diff --name-only --diff-filter=A check-base check-2)
+	checked() {	# FOLDER BELOW STATE
+		at "$3"
+		"${checkpatch[@]}" "$1"/000[1-9]-*.patch || bad=1
+		"${checkpatch[@]}" --no-tree --root "$src" "$1/0000-cover-letter.patch" || bad=1
+		while read -r f; do
+			"${checkpatch[@]}" -f "$f" || bad=1
+		done < <(git diff --name-only --diff-filter=A "check-$2" "check-$3")
+	}
+	checked "$TOP/patches" base 2
+	for name in "${FURTHER[@]}"; do checked "$TOP/patches/$name" 2 "$name"; done
 	[ $bad = 0 ] || fail "$(grep -m 1 -E '^(ERROR|WARNING|CHECK):' "$logs/checkpatch.log")"
 }
 

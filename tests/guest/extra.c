@@ -941,6 +941,8 @@ TEST_F(extra, mapping_leads_no_further)
 
 	EXPECT_TRUE(mremap(p, size, size + page, MREMAP_MAYMOVE) == MAP_FAILED);
 	EXPECT_TRUE(mremap(p, 0, page, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_TRUE(mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP) == MAP_FAILED);
+	EXPECT_EQ(EINVAL, errno);
 	moved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	EXPECT_TRUE(mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
 			   moved) == moved);
