@@ -30,6 +30,7 @@ none|baseline) ;;
 	insmod /modules/uio.ko && insmod /modules/uio_msix.ko || echo "not ok: insmod"
 	insmod /modules/uio_pci_generic.ko
 	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
+	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3"
 	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
 esac
 # Beside another CPU (by boot.sh).
@@ -217,12 +218,19 @@ peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 
 answers() { nsenter -t "$space" -n /bin/ping -q -c 1 -W 1 "$1" >/dev/null; }
 
+# rights PID: what a process may, and whether that taints the kernel.
+rights() {
+	awk '/^Uid:/ { printf "uid %s, ", $2 } /^CapEff:/ { printf "capabilities %s, ", $2 }' /proc/"$1"/status
+	[ $(($(cat /proc/sys/kernel/tainted) >> 6 & 1)) = 0 ] && echo "no TAINT_USER" || echo "TAINT_USER"
+}
+
 # The userspace driver answers it.
-demo() {
+demo() {	# COMMAND...
 	start_peer
-	demo_host "$1" 10.0.0.100 &
+	"$@" 10.0.0.100 &
 	host=$!
 	wait_for answers 10.0.0.100
+	echo "rights: $(rights $host)"
 	for i in 1 2 3 4; do
 		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
@@ -242,6 +250,21 @@ demo() {
 	kill $host
 	wait $host || echo "not ok demo_host: exit code $?"
 	kill $space
+}
+
+# bind_vmxnet3 sets $file to the UIO file of the vmxnet3.
+bind_vmxnet3() {
+	vmxnet3=$(device 1 15ad:07b0)
+	echo "$vmxnet3" >/sys/bus/pci/drivers/vmxnet3/unbind
+	echo uio_vmxnet3 >/sys/bus/pci/devices/"$vmxnet3"/driver_override
+	echo "$vmxnet3" >/sys/bus/pci/drivers/uio_vmxnet3/bind
+	file=/dev/$(ls /sys/bus/pci/devices/"$vmxnet3"/uio)
+}
+
+# unprivileged COMMAND...: as somebody without a capability, instead of this shell.
+unprivileged() {
+	echo "user:x:1000:1000::/:/bin/sh" >/etc/passwd
+	exec su -s /bin/sh user -c "exec $*"
 }
 
 # own NAME ADDRESS PROGRAM [ARGUMENT...]: one of our programs, on one device.
@@ -393,7 +416,12 @@ demo|demovf)
 		echo Y >/sys/module/uio_msix/parameters/allow_unsafe_vf
 		ours=$vf
 	fi
-	demo "$ours"
+	demo demo_host "$ours"
+	;;
+demomediated)
+	bind_vmxnet3
+	chown 1000 "$file"
+	demo unprivileged demo_host "$file"
 	;;
 demotest)
 	start_peer
@@ -465,6 +493,7 @@ nointremap)
 	;;
 esac
 leaks
+[ ! -d /sys/module/uio_vmxnet3 ] || rmmod uio_vmxnet3 || echo "not ok: rmmod"
 [ ! -d /sys/module/uio_msix ] || rmmod uio_msix || echo "not ok: rmmod"
 coverage
 finish
