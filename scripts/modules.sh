@@ -5,7 +5,7 @@
 # Build them, as EXTRA for boot.sh. uio_msix is among them: it shares code there.
 mediated_modules() {	# BUILD
 	local build=$1 out=$1/guest/mediated-modules tree log=$1/guest/mediated-modules.log
-	tree=$("$TOP/scripts/tree.sh" mediated | tail -n 1)
+	tree=$("$TOP/scripts/tree.sh" mediated)
 	rm -rf "$out"
 	mkdir -p "$out"/{src,include/uapi/linux,root/modules}
 	cp "$tree"/drivers/uio/{uio_msix.c,uio_vmxnet3.c,uio_vectors.h} "$out/src"
@@ -17,5 +17,5 @@ mediated_modules() {	# BUILD
 	make -C "$CACHE/linux" O="$build" M="$out/src" modules >"$log" 2>&1 ||
 		die "cannot build the modules of patches/mediated; log: $log"
 	cp "$out"/src/*.ko "$out/root/modules"
-	(cd "$out/root" && find . | cpio -o -H newc --quiet -R 0:0) >"$build/guest/mediated.cpio"
+	(cd "$out/root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$build/guest/mediated.cpio"
 }

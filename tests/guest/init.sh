@@ -440,6 +440,24 @@ bench|benchkvm)
 	long bench speed "$pf" "$(device 1 1b36:0006)" "$(device 1 1b36:0010)" \
 		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
 	;;
+benchpackets)
+	echo 16 >/proc/sys/vm/nr_hugepages
+	source=$(device 2 8086:10c9)
+	igb=$(ls /sys/bus/pci/devices/"$pf"/net)
+	vmxnet3=$(ls /sys/bus/pci/devices/"$(device 1 15ad:07b0)"/net)
+	for way in "AF_XDP copy" "AF_XDP zero-copy" AF_PACKET TPACKET; do
+		case $way in *zero*) nic=$igb ;; *) nic=$vmxnet3 ;; esac
+		long packets send polled "$way" "$nic" "$source"
+		long packets receive polled "$way" "$nic" "$source"
+		long packets receive asleep "$way" "$nic" "$source"
+		ip link set "$nic" down
+	done
+	bind_vmxnet3
+	for direction in send receive; do
+		long packets $direction polled uio_vmxnet3 "$file" "$source"
+		long packets $direction asleep uio_vmxnet3 "$file" "$source"
+	done
+	;;
 benchfire) long bench fire "$pf" ;;
 field)
 	export FIELD_MONITOR="$monitor" FIELD_PULL FIELD_PLUG FIELD_OTHER
