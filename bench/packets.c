@@ -50,7 +50,7 @@
 
 #define FRAME		60
 #define ETHERTYPE	0x88b5		/* for experiments */
-#define BUFFER		2048
+#define BUFFER		4096
 #define BUFFERS		512		/* each way */
 #define MAX_BATCH	32
 #define RUNS		5
@@ -361,10 +361,10 @@ static void xsk_open(const char *name, uint16_t mode)
 	size_t i;
 
 	interface(name);
-	/* It takes the link down, for a moment. */
 	if (receiving || mode == XDP_ZEROCOPY) {
 		redirect = xsk_redirect();
-		usleep(100000);
+		/* This takes the link down, which is seen later. */
+		sleep(3);
 		interface(name);
 	}
 	xsk.fd = must(socket(AF_XDP, SOCK_RAW, 0), "AF_XDP");
@@ -395,7 +395,7 @@ static void xsk_open(const char *name, uint16_t mode)
 	attr.key = (uintptr_t)&zero;
 	attr.value = (uintptr_t)&xsk.fd;
 	must(bpf(BPF_MAP_UPDATE_ELEM, &attr), "BPF_MAP_UPDATE_ELEM");
-	usleep(100000);
+	sleep(3);
 	interface(name);
 }
 

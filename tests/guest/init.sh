@@ -252,13 +252,13 @@ demo() {	# COMMAND...
 	kill $space
 }
 
-# bind_vmxnet3 sets $file to the UIO file of the vmxnet3.
+# bind_vmxnet3 sets $uio to the UIO file of the vmxnet3.
 bind_vmxnet3() {
 	vmxnet3=$(device 1 15ad:07b0)
 	echo "$vmxnet3" >/sys/bus/pci/drivers/vmxnet3/unbind
 	echo uio_vmxnet3 >/sys/bus/pci/devices/"$vmxnet3"/driver_override
 	echo "$vmxnet3" >/sys/bus/pci/drivers/uio_vmxnet3/bind
-	file=/dev/$(ls /sys/bus/pci/devices/"$vmxnet3"/uio)
+	uio=/dev/$(ls /sys/bus/pci/devices/"$vmxnet3"/uio)
 }
 
 # unprivileged COMMAND...: as somebody without a capability, instead of this shell.
@@ -420,8 +420,8 @@ demo|demovf)
 	;;
 demomediated)
 	bind_vmxnet3
-	chown 1000 "$file"
-	demo unprivileged demo_host "$file"
+	chown 1000 "$uio"
+	demo unprivileged demo_host "$uio"
 	;;
 demotest)
 	start_peer
@@ -454,8 +454,8 @@ benchpackets)
 	done
 	bind_vmxnet3
 	for direction in send receive; do
-		long packets $direction polled uio_vmxnet3 "$file" "$source"
-		long packets $direction asleep uio_vmxnet3 "$file" "$source"
+		long packets $direction polled uio_vmxnet3 "$uio" "$source"
+		long packets $direction asleep uio_vmxnet3 "$uio" "$source"
 	done
 	;;
 benchfire) long bench fire "$pf" ;;
