@@ -3,7 +3,7 @@
  * What it costs a process to send and to receive frames of 60 bytes, with
  * uio_vmxnet3 and with what could be used instead:
  *
- *	packets send|receive polled|asleep WAY NIC OTHER
+ *	packets send|receive polled|interrupts|asleep WAY NIC OTHER
  *
  * WAY is one of ways[] below, NIC what it takes: the UIO file of a vmxnet3, or a
  * network interface. OTHER is the address of an 82576 on the same wire, which is
@@ -11,10 +11,11 @@
  * received comes from there, so many frames at once as one write to it announces.
  *
  * Counts instructions, where the TSC does and there is one CPU (see bench.c). To
- * send, the process never waits, but for room: all is counted, with the interrupts
- * as they come. To receive, what is counted is from the write that brings a burst
- * until the last frame of it was looked at and the user is done: polled, the
- * user is the process that wrote; asleep, a thread that sleeps until it is woken.
+ * send, the process never waits: all is counted, with the interrupts of the NIC as
+ * they come. To receive, what is counted is from the write that brings a burst
+ * until the last frame of it was looked at and the user is done. The user is the
+ * process that wrote, or asleep, a thread that sleeps until it is woken. uio_vmxnet3
+ * has no interrupts but those that its user wants: none when polled.
  *
  * Prints a line for each batch, "csv,MEASURE,WAY,DEVICE,BATCH,instructions,
  * SAMPLES,MIN,MEDIAN,MAX", a packet.
@@ -31,10 +32,12 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
+#include <linux/sockios.h>
 #include <linux/uio_msix.h>
 #include <linux/uio_vmxnet3.h>
 #include <net/if.h>
@@ -52,10 +55,12 @@
 #define ETHERTYPE	0x88b5		/* for experiments */
 #define BUFFER		4096
 #define BUFFERS		512		/* each way */
+#define XSK_BUFFERS	2048		/* of AF_XDP: never too few to send */
 #define MAX_BATCH	32
 #define RUNS		5
 #define PACKETS		9600		/* to send in a run */
 #define BURSTS		100		/* to receive */
+#define MODERATION	10		/* microseconds */
 #define CHECKED		8		/* that must arrive */
 #define TOO_LONG	1000000000
 
@@ -69,7 +74,7 @@ struct frame {
 	uint8_t rest[FRAME - sizeof(struct ethhdr) - sizeof(uint32_t)];
 } __attribute__((packed));
 
-static bool receiving, asleep;
+static bool receiving, interrupts, asleep;
 static uint8_t mac[ETH_ALEN];		/* of the NIC */
 static unsigned int ifindex;
 static uint32_t sent, received;		/* frames, and their numbers */
@@ -169,7 +174,8 @@ static inline const struct uio_vmxnet3_completion *uio_next(int queue)
 	return entry;
 }
 
-static void uio_sleep(void)
+/* For the vector, which masks itself when it fires. */
+static void uio_wait(void)
 {
 	uint64_t count;
 
@@ -187,23 +193,21 @@ static void uio_send(unsigned int n)
 	if (uio.submit[UIO_VMXNET3_TX].count)
 		uio_submit(UIO_VMXNET3_TX);
 	do {
-		if (asleep)
-			uio_sleep();
+		if (interrupts)
+			uio_wait();
 		while (uio_next(UIO_VMXNET3_TX))
 			uio.completed++;
-		if (asleep)
+		if (interrupts)
 			device_mask(&uio.dev, UIO_VMXNET3_TX, false);
-	} while (uio.submitted - uio.completed > (asleep ? 0 : BUFFERS - MAX_BATCH));
+	} while (uio.submitted - uio.completed > (interrupts ? 0 : BUFFERS - MAX_BATCH));
 }
 
 static void uio_receive(void)
 {
 	const struct uio_vmxnet3_completion *c;
 
-	if (asleep) {
-		device_mask(&uio.dev, UIO_VMXNET3_RX, false);
-		uio_sleep();
-	}
+	if (interrupts)
+		uio_wait();
 	while ((c = uio_next(UIO_VMXNET3_RX))) {
 		/* The requests are in this order, of as many buffers. */
 		uint32_t offset = received % BUFFERS * BUFFER;
@@ -211,6 +215,8 @@ static void uio_receive(void)
 		look((struct frame *)(uio.memory + offset), c->len & UIO_VMXNET3_LEN);
 		uio_request(UIO_VMXNET3_RX, offset, BUFFER);
 	}
+	if (interrupts)
+		device_mask(&uio.dev, UIO_VMXNET3_RX, false);
 }
 
 static void uio_open(const char *file)
@@ -245,7 +251,7 @@ static void uio_open(const char *file)
 	}
 	if (uio.submit[UIO_VMXNET3_RX].count)
 		uio_submit(UIO_VMXNET3_RX);
-	if (!asleep)
+	if (!interrupts)
 		return;
 	uio.eventfd = must(device_vector(&uio.dev, receiving ? UIO_VMXNET3_RX :
 					 UIO_VMXNET3_TX), "eventfd");
@@ -332,7 +338,7 @@ static int xsk_redirect(void)
 static void xsk_map(struct xsk_ring *r, const struct xdp_ring_offset *at,
 		    size_t size, off_t offset)
 {
-	const unsigned int n = 2 * BUFFERS;
+	const unsigned int n = 2 * XSK_BUFFERS;
 	uint8_t *p = map(at->desc + n * size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_POPULATE, xsk.fd, offset);
 
@@ -349,7 +355,7 @@ static void xsk_open(const char *name, uint16_t mode)
 		XDP_RX_RING, XDP_TX_RING, XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING,
 	};
 	struct xdp_umem_reg umem = {
-		.len = 2 * BUFFERS * BUFFER, .chunk_size = BUFFER,
+		.len = 2 * XSK_BUFFERS * BUFFER, .chunk_size = BUFFER,
 	};
 	struct sockaddr_xdp address = {
 		.sxdp_family = AF_XDP, .sxdp_flags = mode | XDP_USE_NEED_WAKEUP,
@@ -357,7 +363,7 @@ static void xsk_open(const char *name, uint16_t mode)
 	union bpf_attr attr = { };
 	struct xdp_mmap_offsets at;
 	socklen_t len = sizeof(at);
-	int n = 2 * BUFFERS, zero = 0, redirect = -1;
+	int n = 2 * XSK_BUFFERS, zero = 0, redirect = -1;
 	size_t i;
 
 	interface(name);
@@ -380,13 +386,13 @@ static void xsk_open(const char *name, uint16_t mode)
 	xsk_map(&xsk.fill, &at.fr, sizeof(uint64_t), XDP_UMEM_PGOFF_FILL_RING);
 	xsk_map(&xsk.completion, &at.cr, sizeof(uint64_t),
 		XDP_UMEM_PGOFF_COMPLETION_RING);
-	for (i = 0; i < BUFFERS; i++) {
-		fill((struct frame *)(xsk.memory + (BUFFERS + i) * BUFFER),
+	for (i = 0; i < XSK_BUFFERS; i++) {
+		fill((struct frame *)(xsk.memory + (XSK_BUFFERS + i) * BUFFER),
 		     other.nic.mac, mac);
 		((uint64_t *)xsk.fill.entries)[i] = i * BUFFER;
 	}
-	xsk.fill.next = BUFFERS;
-	SET(*xsk.fill.producer, BUFFERS);
+	xsk.fill.next = XSK_BUFFERS;
+	SET(*xsk.fill.producer, XSK_BUFFERS);
 	address.sxdp_ifindex = ifindex;
 	must(bind(xsk.fd, (struct sockaddr *)&address, sizeof(address)), "bind");
 	if (redirect < 0)
@@ -404,8 +410,27 @@ static void xsk_open_copy(const char *name)
 	xsk_open(name, XDP_COPY);
 }
 
+/*
+ * As it comes, igb interrupts so seldom that one must wait for room to send, which
+ * would count. This often, one need not, and it is cheapest.
+ */
+static void moderate(const char *name)
+{
+	struct ethtool_coalesce coalesce = { .cmd = ETHTOOL_GCOALESCE };
+	struct ifreq ifr = { .ifr_data = (void *)&coalesce };
+	int fd = must(socket(AF_PACKET, SOCK_RAW, 0), "socket");
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	must(ioctl(fd, SIOCETHTOOL, &ifr), "ETHTOOL_GCOALESCE");
+	coalesce.cmd = ETHTOOL_SCOALESCE;
+	coalesce.tx_coalesce_usecs = MODERATION;
+	must(ioctl(fd, SIOCETHTOOL, &ifr), "ETHTOOL_SCOALESCE");
+	close(fd);
+}
+
 static void xsk_open_zerocopy(const char *name)
 {
+	moderate(name);
 	xsk_open(name, XDP_ZEROCOPY);
 }
 
@@ -415,7 +440,7 @@ static void xsk_send(unsigned int n)
 
 	for (; n; n--, sent++) {
 		uint32_t i = xsk.tx.next++;
-		uint64_t offset = (BUFFERS + i % BUFFERS) * BUFFER;
+		uint64_t offset = (XSK_BUFFERS + i % XSK_BUFFERS) * BUFFER;
 
 		((struct frame *)(xsk.memory + offset))->seq = sent;
 		descs[i & xsk.tx.mask] = (struct xdp_desc){ .addr = offset, .len = FRAME };
@@ -428,7 +453,7 @@ static void xsk_send(unsigned int n)
 			fail("sendto");
 		xsk.completion.next = READ(*xsk.completion.producer);
 		SET(*xsk.completion.consumer, xsk.completion.next);
-	} while (xsk.tx.next - xsk.completion.next > BUFFERS - MAX_BATCH);
+	} while (xsk.tx.next - xsk.completion.next > XSK_BUFFERS - MAX_BATCH);
 }
 
 static void xsk_receive(void)
@@ -736,12 +761,13 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[3], ways[i].name))
 			way = &ways[i];
 	if (!way) {
-		fprintf(stderr, "usage: %s send|receive polled|asleep WAY NIC OTHER\n",
+		fprintf(stderr, "usage: %s send|receive polled|interrupts|asleep WAY NIC OTHER\n",
 			argv[0]);
 		return 2;
 	}
 	receiving = !strcmp(argv[1], "receive");
 	asleep = !strcmp(argv[2], "asleep");
+	interrupts = strcmp(argv[2], "polled");
 	calibrate();
 	open_other(argv[5]);
 	way->open(argv[4]);

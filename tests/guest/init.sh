@@ -455,8 +455,9 @@ benchpackets)
 	bind_vmxnet3
 	for direction in send receive; do
 		long packets $direction polled uio_vmxnet3 "$uio" "$source"
-		long packets $direction asleep uio_vmxnet3 "$uio" "$source"
+		long packets $direction interrupts uio_vmxnet3 "$uio" "$source"
 	done
+	long packets receive asleep uio_vmxnet3 "$uio" "$source"
 	;;
 benchfire) long bench fire "$pf" ;;
 field)
