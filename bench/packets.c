@@ -412,7 +412,7 @@ static void xsk_open_copy(const char *name)
 
 /*
  * As it comes, igb interrupts so seldom that one must wait for room to send, which
- * would count. This often, one need not, and it is cheapest.
+ * would count. This often one need not, and it was the cheapest that was tried.
  */
 static void moderate(const char *name)
 {
