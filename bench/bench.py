@@ -4,9 +4,10 @@ The figures that the guests of "make bench" printed, as tables and plots.
 
 Needs:  gnuplot
 Makes:  in LOGS: bench.csv, table.txt (all figures), targets, *.svg. With README
-        and COVER: the medians between the markers there
+        and the COVERs of the series and of patches/mediated: the medians between
+        the markers there
 Prints: the medians, what it ran on, a line per target
-Usage:  bench.py LOGS [README COVER]
+Usage:  bench.py LOGS [README COVER COVER]
 """
 import os
 import re
@@ -25,6 +26,28 @@ PUBLISHED = {
     ('nvme', 64): ('open with reset', 'memory per attached vector'),
     ('DPDK on igb', 1): ('ping to answer', 'thread of a queue per wake-up'),
 }
+# To send and to receive frames: how README says it. The rows have a batch in place
+# of the number of vectors.
+PACKETS = {
+    ('send polled', 'uio_vmxnet3'): 'uio_vmxnet3, polled',
+    ('send interrupts', 'uio_vmxnet3'): 'uio_vmxnet3, with interrupts',
+    ('send polled', 'AF_XDP copy'): 'AF_XDP copy',
+    ('send polled', 'AF_XDP zero-copy'): 'AF_XDP zero-copy, on igb',
+    ('send polled', 'AF_PACKET'): 'AF_PACKET, sendmmsg()',
+    ('send polled', 'TPACKET'): 'TPACKET_V2',
+    ('receive polled', 'uio_vmxnet3'): 'uio_vmxnet3, polled',
+    ('receive interrupts', 'uio_vmxnet3'): 'uio_vmxnet3, with interrupts',
+    ('receive polled', 'AF_XDP copy'): 'AF_XDP copy',
+    ('receive polled', 'AF_XDP zero-copy'): 'AF_XDP zero-copy, on igb',
+    ('receive polled', 'AF_PACKET'): 'AF_PACKET, recvmmsg()',
+    ('receive polled', 'TPACKET'): 'TPACKET_V2',
+    ('receive asleep', 'uio_vmxnet3'): 'uio_vmxnet3, asleep',
+    ('receive asleep', 'AF_XDP copy'): 'AF_XDP copy, asleep',
+    ('receive asleep', 'AF_XDP zero-copy'): 'AF_XDP zero-copy, on igb, asleep',
+    ('receive asleep', 'AF_PACKET'): 'AF_PACKET, recvmmsg(), asleep',
+    ('receive asleep', 'TPACKET'): 'TPACKET_V2, asleep',
+}
+BATCHES = (1, 8, 15, 32)
 HEAD = 'run,measure,peer,device,vectors,unit,samples,min,median,p99'
 
 
@@ -41,13 +64,15 @@ class Row:
         return self.peers[peer][2] if peer in self.peers else None
 
     def name(self):
+        if self.run == 'benchpackets':
+            return f'{self.measure} ({self.device}, {self.vectors} at once)'
         many = f', {self.vectors} vectors' if self.vectors > 1 else ''
         return f'{self.measure} ({self.device}{many})'
 
 
 def read(logs):
     rows = {}
-    for run in 'bench', 'benchfire', 'benchkvm', 'dpdkcount':
+    for run in 'bench', 'benchpackets', 'benchfire', 'benchkvm', 'dpdkcount':
         path = os.path.join(logs, run + '.log')
         if not os.path.exists(path):
             continue
@@ -65,6 +90,26 @@ def read(logs):
     return list(rows.values())
 
 
+def packets(rows):
+    """What a packet costs: (measure, way) -> {batch: median}."""
+    costs = {}
+    for r in rows:
+        if r.run == 'benchpackets':
+            for way in r.peers:
+                costs.setdefault((r.measure, way), {})[r.vectors] = r.median(way)
+    return costs
+
+
+def packet_lines(rows):
+    costs = packets(rows)
+    for direction in 'send', 'receive':
+        for (measure, way), text in PACKETS.items():
+            if measure.startswith(direction) and (measure, way) in costs:
+                cost = costs[measure, way]
+                yield [f'{direction}: {text}'] + [f'{cost[b]:,}' if b in cost else '-'
+                                                  for b in BATCHES]
+
+
 def cells(row, peers):
     return [f'{row.median(p):,}' if p in row.peers else row.why.get(p, '-')
             for p in peers]
@@ -79,8 +124,8 @@ def aligned(head, lines):
             for line in lines]
 
 
-def publish(readme, cover, rows, machine):
-    """The medians that README shows, and what the patches are about in COVER."""
+def publish(readme, cover, mediated, rows, machine):
+    """The medians that README shows, and what the patches are about in COVERs."""
     lines = [f'| median | {" | ".join(f"`{p}`" for p in PEERS)} |',
              '| --- |' + ' ---: |' * len(PEERS)]
     lines += [f'| {r.name()}, {r.unit} | {" | ".join(cells(r, PEERS))} |'
@@ -107,6 +152,17 @@ def publish(readme, cover, rows, machine):
     replace(cover, 'Medians, by "make bench":\n\n', 'The floor is',
             ''.join(line + '\n' for line in aligned(head, lines)) + '\n')
 
+    lines = list(packet_lines(rows))
+    table = [f'| instructions a packet, in batches of | {" | ".join(map(str, BATCHES))} |',
+             '| --- |' + ' ---: |' * len(BATCHES)]
+    table += [f'| {" | ".join(line)} |' for line in lines]
+    replace(readme, '<!-- packets -->\n', '<!-- end of packets -->',
+            '\n'.join(table) + '\n')
+    replace(mediated, 'Instructions a packet, by "make bench":\n\n',
+            'These are instructions',
+            ''.join(line + '\n' for line in
+                    aligned(['in batches of', *map(str, BATCHES)], lines)) + '\n')
+
 
 def replace(path, begin, end, what):
     old = open(path).read()
@@ -123,6 +179,20 @@ def targets(rows):
 
     def target(met, text):
         found.append((met, text))
+
+    costs = packets(rows)
+    for measure, batch in ('send polled', 15), ('receive polled', 32):
+        own = costs.get((measure, 'uio_vmxnet3'), {}).get(batch)
+        for way, times in ('AF_XDP copy', 4), ('AF_XDP zero-copy', 1):
+            other = costs.get((measure, way), {}).get(batch)
+            text = f'{measure}, {batch} at once: '
+            if own is None or other is None:
+                target(False, text + f'not measured, or not {way}')
+            elif times > 1:
+                target(own * times <= other,
+                       text + f'{own:,}, {times} times cheaper than {way}: {other:,}')
+            else:
+                target(own < other, text + f'{own:,}, cheaper than {way}: {other:,}')
 
     scaling, attach = {}, {}
     for r in rows:
@@ -246,10 +316,12 @@ def main():
     machine = open(os.path.join(logs, 'machine')).read()
     print('\n'.join(aligned(['median', *PEERS],
                          [[f'{r.name()}, {r.unit}'] + cells(r, PEERS)
-                          for r in rows])))
+                          for r in rows if r.run != 'benchpackets'])))
+    print('\n'.join(aligned(['instructions a packet, in batches of', *map(str, BATCHES)],
+                            list(packet_lines(rows)))))
     print(machine, end='')
     if len(sys.argv) > 2:
-        publish(*sys.argv[2:4], rows, machine)
+        publish(*sys.argv[2:5], rows, machine)
     plot(logs, rows)
     found = targets(rows)
     with out('targets') as file:

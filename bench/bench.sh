@@ -1,13 +1,15 @@
 #!/bin/bash
-# What uio_msix costs, beside what could be used instead, on a plain kernel.
+# What uio_msix costs, and uio_vmxnet3 of patches/mediated, beside what could be
+# used instead, on a plain kernel.
 #
 # Needs:  what run.sh needs; installs gnuplot
 # Makes:  out/bench: bench.csv, table.txt, *.svg, logs. With PUBLISH=1 the medians
-#         also in README.md, and in the description of the branch that is the
-#         cover letter
+#         also in README.md, and in the descriptions of the branches that are the
+#         cover letters
 # Prints: stages, the table, a line per target; "bench: N targets met, N missed"
 # Usage:  [PUBLISH=1] bench.sh
 . "$(dirname "$0")/../scripts/lib.sh"
+. "$(dirname "$0")/../scripts/modules.sh"
 
 logs=$TOP/out/bench
 exclusive
@@ -24,6 +26,12 @@ build=$CACHE/build-linux-x86_64-bench
 stage "boot: bench (speed: instructions, one CPU)"
 "$TOP/scripts/boot.sh" "$build" bench "$logs" >"$logs/bench.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/bench.out" | tail -n 1); log: $logs/bench.log"
+stage "build the modules of patches/mediated"
+mediated_modules "$build"
+stage "boot: benchpackets (sending and receiving: instructions, one CPU)"
+EXTRA=$build/guest/mediated.cpio "$TOP/scripts/boot.sh" "$build" benchpackets "$logs" \
+	>"$logs/benchpackets.out" 2>&1 ||
+	die "$(grep -v csv, "$logs/benchpackets.out" | tail -n 1); log: $logs/benchpackets.log"
 stage "boot: benchfire (loss: two CPUs side by side)"
 MULTI=1 LIMIT=300 "$TOP/scripts/boot.sh" "$build" benchfire "$logs" >"$logs/benchfire.out" 2>&1 ||
 	die "$(grep -v csv, "$logs/benchfire.out" | tail -n 1); log: $logs/benchfire.log"
@@ -47,9 +55,13 @@ fi
 stage "results (log: $logs)"
 rc=0
 if [ -n "${PUBLISH:-}" ]; then
-	git -C "$tree" config branch.series.description >"$logs/cover"
-	python3 "$TOP/bench/bench.py" "$logs" "$TOP/README.md" "$logs/cover" || rc=$?
-	git -C "$tree" config branch.series.description "$(cat "$logs/cover")"
+	for branch in series mediated; do
+		git -C "$tree" config "branch.$branch.description" >"$logs/cover-$branch"
+	done
+	python3 "$TOP/bench/bench.py" "$logs" "$TOP/README.md" "$logs"/cover-{series,mediated} || rc=$?
+	for branch in series mediated; do
+		git -C "$tree" config "branch.$branch.description" "$(cat "$logs/cover-$branch")"
+	done
 else
 	python3 "$TOP/bench/bench.py" "$logs" || rc=$?
 fi

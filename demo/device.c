@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,18 @@ int device_mask(struct device *dev, uint32_t vector, bool masked)
 	struct uio_msix_mask arg = { .vector = vector, .masked = masked };
 
 	return ioctl(dev->fd, UIO_MSIX_SET_MASK, &arg) ? -errno : 0;
+}
+
+bool device_wait(int eventfd, int ms, uint64_t *interrupts)
+{
+	struct pollfd pfd = { .fd = eventfd, .events = POLLIN };
+	uint64_t count;
+
+	poll(&pfd, 1, ms);
+	if (read(eventfd, &count, sizeof(count)) != sizeof(count))
+		return false;
+	*interrupts += count;
+	return true;
 }
 
 /* Where a page that is there is in physical memory; 0 if the kernel won't say. */

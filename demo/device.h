@@ -45,6 +45,8 @@ void device_close(struct device *dev);
 int device_vector(struct device *dev, uint32_t vector);
 /* Hold the interrupts of a vector back, or deliver them again. */
 int device_mask(struct device *dev, uint32_t vector, bool masked);
+/* Wait until a vector has signalled its eventfd, and count; false after @ms without. */
+bool device_wait(int eventfd, int ms, uint64_t *interrupts);
 
 static inline uint32_t reg_read(struct device *dev, uint32_t offset)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A host on the network that lives in a process: it answers ARP and ping, and
- * echoes UDP, on an 82576 (PF or VF) that it drives through uio_msix.
+ * echoes UDP.
  *
- *	demo_host BDF IPV4_ADDRESS
+ *	demo_host BDF IPV4_ADDRESS	on an 82576, PF or VF, by uio_msix
+ *	demo_host /dev/uioN IPV4_ADDRESS	on a vmxnet3, by uio_vmxnet3
  *
  * A thread a queue sleeps until the vector of its queue announces packets. What
  * happens is shown once a second, and summed up at SIGTERM or SIGINT. Exit code
@@ -26,6 +27,7 @@
 #include <sys/signalfd.h>
 
 #include "igb.h"
+#include "vmxnet3.h"
 
 #define BUSY	32	/* packets at once that make polling worth two ioctls */
 
@@ -35,12 +37,15 @@ struct arp {
 } __attribute__((packed));
 
 static struct igb igb;
+static struct vmxnet3 vmxnet3;
+static struct nic *nic = &igb.nic;
+static const struct nic_ops *ops = &igb_nic_ops;
 static in_addr_t address;
 static volatile bool stop;
 
 static struct counters {
 	uint64_t answered, ignored, sleeps, polls;
-} counters[IGB_QUEUES];
+} counters[NIC_MAX_QUEUES];
 
 static void swap(void *a, void *b, size_t len)
 {
@@ -62,7 +67,7 @@ static bool answer_arp(struct ethhdr *eth, unsigned int len)
 	arp->head.ar_op = htons(ARPOP_REPLY);
 	memcpy(arp->target_mac, arp->sender_mac, 6);
 	memcpy(arp->target_ip, arp->sender_ip, 4);
-	memcpy(arp->sender_mac, igb.mac, 6);
+	memcpy(arp->sender_mac, nic->mac, 6);
 	memcpy(arp->sender_ip, &address, 4);
 	return true;
 }
@@ -109,7 +114,7 @@ static bool answer(void *frame, unsigned int len)
 	else if (eth->h_proto == htons(ETH_P_IP))
 		ret = answer_ip(eth, len);
 	memcpy(eth->h_dest, eth->h_source, 6);
-	memcpy(eth->h_source, igb.mac, 6);
+	memcpy(eth->h_source, nic->mac, 6);
 	return ret;
 }
 
@@ -119,12 +124,12 @@ static unsigned int drain(unsigned int queue)
 	unsigned int len, n = 0;
 	void *frame;
 
-	while ((frame = igb_rx(&igb, queue, &len))) {
+	while ((frame = ops->rx(nic, queue, &len))) {
 		if (!answer(frame, len))
 			c->ignored++;
-		else if (igb_tx(&igb, queue, frame, len))
+		else if (ops->tx(nic, queue, frame, len))
 			c->answered++;
-		igb_rx_done(&igb, queue);
+		ops->rx_done(nic, queue);
 		n++;
 	}
 	return n;
@@ -136,16 +141,16 @@ static void *serve(void *arg)
 
 	while (!stop) {
 		counters[queue].sleeps++;
-		if (!igb_sleep(&igb, queue, -1))
+		if (!ops->sleep(nic, queue, -1))
 			continue;
 		if (drain(queue) < BUSY)
 			continue;
 		/* Busy: no interrupts until there is nothing left. */
 		counters[queue].polls++;
-		igb_polling(&igb, queue, true);
+		ops->polling(nic, queue, true);
 		while (!stop && drain(queue))
 			;
-		igb_polling(&igb, queue, false);
+		ops->polling(nic, queue, false);
 	}
 	return NULL;
 }
@@ -164,12 +169,12 @@ static void show(const char *head)
 {
 	unsigned int i;
 
-	printf("%s: link %s", head, igb.link ? "up" : "down");
-	for (i = 0; i < IGB_QUEUES; i++)
+	printf("%s: link %s", head, nic->link ? "up" : "down");
+	for (i = 0; i < nic->queues; i++)
 		printf("; queue %u: %lu in, %lu out, %lu interrupts, %lu sleeps, %lu polls, %lu ignored, %lu dropped",
-		       i, igb.queue[i].rx_packets, igb.queue[i].tx_packets,
-		       igb.queue[i].interrupts, counters[i].sleeps,
-		       counters[i].polls, counters[i].ignored, igb.queue[i].dropped);
+		       i, nic->queue[i].rx_packets, nic->queue[i].tx_packets,
+		       nic->queue[i].interrupts, counters[i].sleeps,
+		       counters[i].polls, counters[i].ignored, nic->queue[i].dropped);
 	printf("\n");
 }
 
@@ -179,25 +184,25 @@ static void summary(void)
 	unsigned int i;
 
 	show("total");
-	for (i = 0; i < IGB_QUEUES; i++) {
-		in += igb.queue[i].rx_packets;
+	for (i = 0; i < nic->queues; i++) {
+		in += nic->queue[i].rx_packets;
 		answered += counters[i].answered;
-		interrupts += igb.queue[i].interrupts;
+		interrupts += nic->queue[i].interrupts;
 	}
 	printf("%lu received, %lu answered, %.3f interrupts per packet, %lu of link and mailbox\n",
 	       in, answered, in ? (double)interrupts / in : 0,
-	       igb.other_interrupts);
+	       nic->other_interrupts);
 }
 
 int main(int argc, char **argv)
 {
-	pthread_t threads[IGB_QUEUES];
+	pthread_t threads[NIC_MAX_QUEUES];
 	struct pollfd pfd[3];
 	sigset_t signals;
 	unsigned int i;
 
 	if (argc != 3 || inet_pton(AF_INET, argv[2], &address) != 1) {
-		fprintf(stderr, "usage: %s BDF IPV4_ADDRESS\n", argv[0]);
+		fprintf(stderr, "usage: %s BDF|/dev/uioN IPV4_ADDRESS\n", argv[0]);
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -207,42 +212,41 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-	if (device_bind(&igb.dev, argv[1]))
-		return 1;
-	if (igb_open(&igb)) {
-		device_unbind(&igb.dev);
-		return 1;
+	if (*argv[1] == '/') {
+		nic = &vmxnet3.nic;
+		ops = &vmxnet3_nic_ops;
 	}
-	printf("%s %s: %02x:%02x:%02x:%02x:%02x:%02x is %s\n", igb.ops->name,
-	       argv[1], igb.mac[0], igb.mac[1], igb.mac[2], igb.mac[3],
-	       igb.mac[4], igb.mac[5], argv[2]);
-	for (i = 0; i < IGB_QUEUES; i++)
+	if (ops->open(nic, argv[1]))
+		return 1;
+	printf("%s %s: %02x:%02x:%02x:%02x:%02x:%02x is %s\n", nic->name,
+	       argv[1], nic->mac[0], nic->mac[1], nic->mac[2], nic->mac[3],
+	       nic->mac[4], nic->mac[5], argv[2]);
+	for (i = 0; i < nic->queues; i++)
 		if (pthread_create(&threads[i], NULL, serve, (void *)(uintptr_t)i))
 			return 1;
 
 	pfd[0] = (struct pollfd){ signalfd(-1, &signals, SFD_CLOEXEC), POLLIN, 0 };
-	pfd[1] = (struct pollfd){ igb.other, POLLIN, 0 };
-	pfd[2] = (struct pollfd){ igb.dev.fd, 0, 0 };
+	pfd[1] = (struct pollfd){ nic->other, POLLIN, 0 };
+	pfd[2] = (struct pollfd){ nic->fd, 0, 0 };
 	for (;;) {
 		if (!poll(pfd, 3, 1000))
 			show("live");
 		if (pfd[2].revents)
 			gone(0);
 		if (pfd[1].revents)
-			igb_event(&igb);
+			ops->event(nic);
 		if (pfd[0].revents)
 			break;
 	}
 	stop = true;
-	for (i = 0; i < IGB_QUEUES; i++) {
+	for (i = 0; i < nic->queues; i++) {
 		/* To wake it up; not an interrupt. */
-		eventfd_write(igb.queue[i].eventfd, 1);
+		eventfd_write(nic->queue[i].eventfd, 1);
 		pthread_join(threads[i], NULL);
-		igb_sleep(&igb, i, 0);
-		igb.queue[i].interrupts--;
+		ops->sleep(nic, i, 0);
+		nic->queue[i].interrupts--;
 	}
 	summary();
-	igb_close(&igb);
-	device_unbind(&igb.dev);
+	ops->close(nic);
 	return 0;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See igb.h; names of registers as in the 82576 datasheet. */
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,8 +97,8 @@ static void read_link(struct igb *igb)
 {
 	bool link = reg_read(&igb->dev, STATUS) & STATUS_LU;
 
-	igb->link_changes += link != igb->link;
-	igb->link = link;
+	igb->link_changes += link != igb->nic.link;
+	igb->nic.link = link;
 }
 
 static int pf_start(struct igb *igb)
@@ -113,8 +112,8 @@ static int pf_start(struct igb *igb)
 	uint32_t low = reg_read(dev, RAL0), high = reg_read(dev, RAH0);
 	int i;
 
-	memcpy(igb->mac, &low, 4);
-	memcpy(igb->mac + 4, &high, 2);
+	memcpy(igb->nic.mac, &low, 4);
+	memcpy(igb->nic.mac + 4, &high, 2);
 	reg_write(dev, EIMC, ~0u);
 	reg_write(dev, CTRL, reg_read(dev, CTRL) | CTRL_SLU);
 	reg_write(dev, MDIC, MDIC_WRITE | BMCR_ANEG);
@@ -185,13 +184,13 @@ static int vf_start(struct igb *igb)
 	if (!wait_for(igb, V2PMAILBOX, MBX_RSTI, 0))
 		return -ETIMEDOUT;
 	ret = vf_ask(igb, reset, 1);
-	memcpy(igb->mac, reset + 1, 6);
+	memcpy(igb->nic.mac, reset + 1, 6);
 	if (ret == -EPERM) {
 		/* The administrator gave it no address: any local one. */
-		if (getrandom(igb->mac, 6, 0) != 6)
+		if (getrandom(igb->nic.mac, 6, 0) != 6)
 			return -EIO;
-		igb->mac[0] = 0x02;
-		memcpy(mac + 1, igb->mac, 6);
+		igb->nic.mac[0] = 0x02;
+		memcpy(mac + 1, igb->nic.mac, 6);
 		ret = vf_ask(igb, mac, 3);
 	}
 	return ret ?: vf_ask(igb, lpe, 2);
@@ -218,6 +217,11 @@ static const struct igb_ops ops[] = {
 	{ 0x10c98086, "82576", 0xc000, 0xe000, 0x40, pf_start, pf_route, pf_event },
 	{ 0x10ca8086, "82576 VF", 0x2800, 0x3800, 0x100, vf_start, vf_route, vf_event },
 };
+
+static struct igb *to_igb(struct nic *nic)
+{
+	return (struct igb *)nic;
+}
 
 static int ring(struct igb *igb, uint32_t base, volatile struct igb_desc **desc)
 {
@@ -275,24 +279,28 @@ int igb_open(struct igb *igb)
 		return -ENODEV;
 	}
 	memset(igb->queue, 0, sizeof(igb->queue));
+	memset(igb->nic.queue, 0, sizeof(igb->nic.queue));
 	for (i = 0; i < IGB_QUEUES; i++)
-		igb->queue[i].eventfd = -1;
-	igb->other = -1;
+		igb->nic.queue[i].eventfd = -1;
+	igb->nic.other = -1;
 	ret = device_open(&igb->dev);
 	if (ret)
 		return ret;
+	igb->nic.name = igb->ops->name;
+	igb->nic.queues = IGB_QUEUES;
+	igb->nic.fd = igb->dev.fd;
 
 	ret = igb->ops->start(igb);
 	for (i = 0; i < IGB_QUEUES && !ret; i++) {
 		ret = start_queue(igb, i);
 		if (ret)
 			break;
-		igb->queue[i].eventfd = device_vector(&igb->dev, i);
-		if (igb->queue[i].eventfd < 0)
-			ret = igb->queue[i].eventfd;
+		igb->nic.queue[i].eventfd = device_vector(&igb->dev, i);
+		if (igb->nic.queue[i].eventfd < 0)
+			ret = igb->nic.queue[i].eventfd;
 	}
 	if (!ret)
-		ret = igb->other = device_vector(&igb->dev, IGB_OTHER);
+		ret = igb->nic.other = device_vector(&igb->dev, IGB_OTHER);
 	if (ret < 0) {
 		fprintf(stderr, "%s: %s: %s\n", igb->dev.bdf, igb->ops->name,
 			strerror(-ret));
@@ -315,15 +323,16 @@ void igb_close(struct igb *igb)
 	/* Ends its bus mastering, before the memory is anybody else's. */
 	device_close(&igb->dev);
 	for (i = 0; i < IGB_QUEUES; i++)
-		if (igb->queue[i].eventfd >= 0)
-			close(igb->queue[i].eventfd);
-	if (igb->other >= 0)
-		close(igb->other);
+		if (igb->nic.queue[i].eventfd >= 0)
+			close(igb->nic.queue[i].eventfd);
+	if (igb->nic.other >= 0)
+		close(igb->nic.other);
 	dma_free(&igb->dma);
 }
 
-void *igb_rx(struct igb *igb, unsigned int queue, unsigned int *len)
+void *igb_rx(struct nic *nic, unsigned int queue, unsigned int *len)
 {
+	struct igb *igb = to_igb(nic);
 	struct igb_queue *q = &igb->queue[queue];
 	volatile struct igb_desc *desc = &q->rx[q->rx_next];
 
@@ -332,12 +341,13 @@ void *igb_rx(struct igb *igb, unsigned int queue, unsigned int *len)
 		return NULL;
 	atomic_thread_fence(memory_order_acquire);
 	*len = desc->status & 0xffff;
-	q->rx_packets++;
+	igb->nic.queue[queue].rx_packets++;
 	return q->rx_buf[q->rx_next];
 }
 
-void igb_rx_done(struct igb *igb, unsigned int queue)
+void igb_rx_done(struct nic *nic, unsigned int queue)
 {
+	struct igb *igb = to_igb(nic);
 	struct igb_queue *q = &igb->queue[queue];
 	volatile struct igb_desc *desc = &q->rx[q->rx_next];
 
@@ -350,52 +360,92 @@ void igb_rx_done(struct igb *igb, unsigned int queue)
 	q->rx_next = (q->rx_next + 1) % IGB_RING;
 }
 
-bool igb_tx(struct igb *igb, unsigned int queue, const void *frame,
-	    unsigned int len)
+bool igb_tx_put(struct nic *nic, unsigned int queue, const void *frame,
+		unsigned int len)
 {
+	struct igb *igb = to_igb(nic);
 	struct igb_queue *q = &igb->queue[queue];
 	unsigned int i = q->tx_next, next = (i + 1) % IGB_RING;
 
 	while (q->tx_clean != i && q->tx[q->tx_clean].status & TX_DD)
 		q->tx_clean = (q->tx_clean + 1) % IGB_RING;
 	if (next == q->tx_clean || len > IGB_MAX_FRAME) {
-		q->dropped++;
+		igb->nic.queue[queue].dropped++;
 		return false;
 	}
 	memcpy(q->tx_buf[i], frame, len);
 	q->tx[i].addr = q->tx_phys[i];
 	q->tx[i].len = len | TX_DATA;
 	q->tx[i].status = len << 14;
-	atomic_thread_fence(memory_order_release);
 	q->tx_next = next;
-	q->tx_packets++;
-	reg_write(&igb->dev, q->tx_base + xDT, next);
+	igb->nic.queue[queue].tx_packets++;
 	return true;
 }
 
-bool igb_sleep(struct igb *igb, unsigned int queue, int ms)
+void igb_tx_kick(struct nic *nic, unsigned int queue)
 {
+	struct igb *igb = to_igb(nic);
 	struct igb_queue *q = &igb->queue[queue];
-	struct pollfd pfd = { .fd = q->eventfd, .events = POLLIN };
-	uint64_t count;
 
-	poll(&pfd, 1, ms);
-	if (read(q->eventfd, &count, sizeof(count)) != sizeof(count))
+	atomic_thread_fence(memory_order_release);
+	reg_write(&igb->dev, q->tx_base + xDT, q->tx_next);
+}
+
+bool igb_tx(struct nic *nic, unsigned int queue, const void *frame,
+	    unsigned int len)
+{
+	if (!igb_tx_put(nic, queue, frame, len))
 		return false;
-	q->interrupts += count;
+	igb_tx_kick(nic, queue);
 	return true;
 }
 
-int igb_polling(struct igb *igb, unsigned int queue, bool on)
+bool igb_sleep(struct nic *nic, unsigned int queue, int ms)
 {
-	return device_mask(&igb->dev, queue, on);
+	return device_wait(nic->queue[queue].eventfd, ms,
+			   &nic->queue[queue].interrupts);
 }
 
-void igb_event(struct igb *igb)
+int igb_polling(struct nic *nic, unsigned int queue, bool on)
 {
-	uint64_t count;
+	return device_mask(&to_igb(nic)->dev, queue, on);
+}
 
-	if (read(igb->other, &count, sizeof(count)) == sizeof(count))
-		igb->other_interrupts += count;
+void igb_event(struct nic *nic)
+{
+	struct igb *igb = to_igb(nic);
+
+	device_wait(nic->other, 0, &nic->other_interrupts);
 	igb->ops->event(igb);
 }
+
+/* Taken from the driver that it has, and given back. */
+static int open_nic(struct nic *nic, const char *bdf)
+{
+	struct igb *igb = to_igb(nic);
+	int ret = device_bind(&igb->dev, bdf);
+
+	if (ret)
+		return ret;
+	ret = igb_open(igb);
+	if (ret)
+		device_unbind(&igb->dev);
+	return ret;
+}
+
+static void close_nic(struct nic *nic)
+{
+	igb_close(to_igb(nic));
+	device_unbind(&to_igb(nic)->dev);
+}
+
+const struct nic_ops igb_nic_ops = {
+	.open = open_nic,
+	.rx = igb_rx,
+	.rx_done = igb_rx_done,
+	.tx = igb_tx,
+	.sleep = igb_sleep,
+	.polling = igb_polling,
+	.event = igb_event,
+	.close = close_nic,
+};

@@ -4,13 +4,12 @@
  * two queue pairs, an interrupt vector for each, and one for link and mailbox.
  *
  * For little-endian machines. A VF does not survive a reset of its PF.
- *
- * One thread a queue; igb_event() belongs to the thread of the last vector.
  */
 #ifndef DEMO_IGB_H
 #define DEMO_IGB_H
 
 #include "device.h"
+#include "nic.h"
 
 #define IGB_QUEUES	2
 #define IGB_RING	256		/* descriptors, of 16 bytes */
@@ -31,8 +30,6 @@ struct igb_queue {
 	uint64_t rx_phys[IGB_RING], tx_phys[IGB_RING];
 	unsigned int rx_next, tx_next, tx_clean;
 	uint32_t rx_base, tx_base;	/* of its registers */
-	int eventfd;
-	uint64_t rx_packets, tx_packets, interrupts, dropped;
 };
 
 struct igb;
@@ -47,15 +44,13 @@ struct igb_ops {
 };
 
 struct igb {
+	struct nic nic;			/* first */
 	struct device dev;
 	struct dma dma;
 	const struct igb_ops *ops;
 	struct igb_queue queue[IGB_QUEUES];
-	uint8_t mac[6];
-	int other;			/* eventfd of IGB_OTHER */
-	bool link;
 	bool loopback;			/* set before igb_open(): PF only */
-	uint64_t other_interrupts, link_changes;
+	uint64_t link_changes;
 };
 
 /* Bring a device up that device_bind() took. 0 or -errno, with a line on stderr. */
@@ -63,23 +58,20 @@ int igb_open(struct igb *igb);
 /* Stop it. Only then is the memory let go that it may have written to. */
 void igb_close(struct igb *igb);
 
-/*
- * The next frame that a queue has received, or NULL. It stays where it is until
- * igb_rx_done(), which makes room for another one.
- */
-void *igb_rx(struct igb *igb, unsigned int queue, unsigned int *len);
-void igb_rx_done(struct igb *igb, unsigned int queue);
-
-/* Send a frame, which is copied. False if the queue is full. */
-bool igb_tx(struct igb *igb, unsigned int queue, const void *frame,
+/* See struct nic_ops. */
+void *igb_rx(struct nic *nic, unsigned int queue, unsigned int *len);
+void igb_rx_done(struct nic *nic, unsigned int queue);
+bool igb_tx(struct nic *nic, unsigned int queue, const void *frame,
 	    unsigned int len);
+bool igb_sleep(struct nic *nic, unsigned int queue, int ms);
+int igb_polling(struct nic *nic, unsigned int queue, bool on);
+void igb_event(struct nic *nic);
 
-/* Sleep until the vector of a queue had an interrupt; false after @ms without. */
-bool igb_sleep(struct igb *igb, unsigned int queue, int ms);
-/* Poll a queue without its interrupts; what arrives meanwhile is one at the end. */
-int igb_polling(struct igb *igb, unsigned int queue, bool on);
+/* What igb_tx() does: put a frame into the ring, and tell the device. */
+bool igb_tx_put(struct nic *nic, unsigned int queue, const void *frame,
+		unsigned int len);
+void igb_tx_kick(struct nic *nic, unsigned int queue);
 
-/* What the vector for link and mailbox announced. */
-void igb_event(struct igb *igb);
+extern const struct nic_ops igb_nic_ops;
 
 #endif /* DEMO_IGB_H */

@@ -61,8 +61,8 @@ static unsigned int fill(void *buf, uint32_t seq, uint32_t size, uint32_t source
 	unsigned int i;
 
 	memset(f, 0, sizeof(*f));
-	memcpy(f->eth.h_dest, igb.mac, 6);
-	memcpy(f->eth.h_source, igb.mac, 6);
+	memcpy(f->eth.h_dest, igb.nic.mac, 6);
+	memcpy(f->eth.h_source, igb.nic.mac, 6);
 	f->eth.h_proto = htons(ETH_P_IP);
 	f->ip.version = 4;
 	f->ip.ihl = 5;
@@ -97,12 +97,12 @@ static int queue_of(uint32_t source)
 	static uint8_t buf[IGB_BUFFER];
 	unsigned int len, q, ms;
 
-	igb_tx(&igb, 0, buf, fill(buf, 0, 100, source));
+	igb_tx(&igb.nic, 0, buf, fill(buf, 0, 100, source));
 	for (ms = 0; ms < EVENT_MS; ms++) {
 		for (q = 0; q < IGB_QUEUES; q++)
-			if (igb_rx(&igb, q, &len)) {
-				igb_rx_done(&igb, q);
-				igb_sleep(&igb, q, QUIET_MS);
+			if (igb_rx(&igb.nic, q, &len)) {
+				igb_rx_done(&igb.nic, q);
+				igb_sleep(&igb.nic, q, QUIET_MS);
 				return q;
 			}
 		usleep(1000);
@@ -129,14 +129,14 @@ static bool sources(uint32_t source[IGB_QUEUES])
 
 static bool link_is(bool up)
 {
-	struct pollfd pfd = { igb.other, POLLIN, 0 };
+	struct pollfd pfd = { igb.nic.other, POLLIN, 0 };
 	int tries;
 
-	for (tries = 0; tries < 10 && igb.link != up; tries++) {
+	for (tries = 0; tries < 10 && igb.nic.link != up; tries++) {
 		CHECK(poll(&pfd, 1, EVENT_MS) == 1);
-		igb_event(&igb);
+		igb_event(&igb.nic);
 	}
-	CHECK(igb.link == up);
+	CHECK(igb.nic.link == up);
 	return true;
 }
 
@@ -158,14 +158,14 @@ static bool loopback(unsigned int packets)
 	for (seq = 0; seq < packets; seq++) {
 		q = seq % IGB_QUEUES;
 		size = MIN_FRAME + seq / IGB_QUEUES % SIZES;
-		CHECK(igb_tx(&igb, q, buf, fill(buf, seq, size, source[q])));
-		CHECK(igb_sleep(&igb, q, EVENT_MS));
-		f = igb_rx(&igb, q, &len);
+		CHECK(igb_tx(&igb.nic, q, buf, fill(buf, seq, size, source[q])));
+		CHECK(igb_sleep(&igb.nic, q, EVENT_MS));
+		f = igb_rx(&igb.nic, q, &len);
 		CHECK(f && intact(f, len, seq, size));
-		igb_rx_done(&igb, q);
+		igb_rx_done(&igb.nic, q);
 	}
 	printf("# %u packets, %lu and %lu interrupts\n", packets,
-	       igb.queue[0].interrupts, igb.queue[1].interrupts);
+	       igb.nic.queue[0].interrupts, igb.nic.queue[1].interrupts);
 	return true;
 }
 
@@ -180,18 +180,18 @@ static bool own_vector_only(void)
 	CHECK(sources(source));
 	for (q = 0; q < IGB_QUEUES; q++) {
 		for (i = 0; i < 100; i++)
-			CHECK(igb_tx(&igb, !q, buf, fill(buf, i, 500, source[q])));
-		CHECK(igb_sleep(&igb, q, EVENT_MS));
+			CHECK(igb_tx(&igb.nic, !q, buf, fill(buf, i, 500, source[q])));
+		CHECK(igb_sleep(&igb.nic, q, EVENT_MS));
 		usleep(QUIET_MS * 1000);
 		for (i = 0; i < 100; i++) {
-			CHECK(igb_rx(&igb, q, &len));
-			igb_rx_done(&igb, q);
+			CHECK(igb_rx(&igb.nic, q, &len));
+			igb_rx_done(&igb.nic, q);
 		}
-		igb_sleep(&igb, q, 0);
-		CHECK(!igb_rx(&igb, !q, &len));
-		pfd[0] = (struct pollfd){ igb.queue[0].eventfd, POLLIN, 0 };
-		pfd[1] = (struct pollfd){ igb.queue[1].eventfd, POLLIN, 0 };
-		pfd[2] = (struct pollfd){ igb.other, POLLIN, 0 };
+		igb_sleep(&igb.nic, q, 0);
+		CHECK(!igb_rx(&igb.nic, !q, &len));
+		pfd[0] = (struct pollfd){ igb.nic.queue[0].eventfd, POLLIN, 0 };
+		pfd[1] = (struct pollfd){ igb.nic.queue[1].eventfd, POLLIN, 0 };
+		pfd[2] = (struct pollfd){ igb.nic.other, POLLIN, 0 };
 		CHECK(!poll(pfd, 3, QUIET_MS));
 	}
 	return true;
@@ -200,7 +200,7 @@ static bool own_vector_only(void)
 static bool link_down_and_up(void)
 {
 	const char *down = getenv("LINK_DOWN"), *up = getenv("LINK_UP");
-	uint64_t q0 = igb.queue[0].interrupts;
+	uint64_t q0 = igb.nic.queue[0].interrupts;
 
 	CHECK(down && up);
 	CHECK(link_is(true));
@@ -208,7 +208,7 @@ static bool link_down_and_up(void)
 	CHECK(link_is(false));
 	CHECK(!system(up));
 	CHECK(link_is(true));
-	CHECK(!igb_sleep(&igb, 0, QUIET_MS) && igb.queue[0].interrupts == q0);
+	CHECK(!igb_sleep(&igb.nic, 0, QUIET_MS) && igb.nic.queue[0].interrupts == q0);
 	return true;
 }
 
@@ -220,23 +220,23 @@ static bool masked_while_polling(void)
 
 	CHECK(sources(source));
 	for (round = 0; round < 1000; round++) {
-		CHECK(!igb_polling(&igb, 0, true));
+		CHECK(!igb_polling(&igb.nic, 0, true));
 		for (i = 0; i < 10; i++)
-			CHECK(igb_tx(&igb, 0, buf, fill(buf, i, 100, source[0])));
+			CHECK(igb_tx(&igb.nic, 0, buf, fill(buf, i, 100, source[0])));
 		for (i = 0; i < 10;) {
-			if (!igb_rx(&igb, 0, &len))
+			if (!igb_rx(&igb.nic, 0, &len))
 				continue;
-			igb_rx_done(&igb, 0);
+			igb_rx_done(&igb.nic, 0);
 			i++;
 		}
-		CHECK(!igb_sleep(&igb, 0, 0));
+		CHECK(!igb_sleep(&igb.nic, 0, 0));
 		/* One for what was held back, and none is lost after that. */
-		CHECK(!igb_polling(&igb, 0, false));
-		CHECK(igb_sleep(&igb, 0, EVENT_MS));
-		CHECK(igb_tx(&igb, 0, buf, fill(buf, i, 100, source[0])));
-		CHECK(igb_sleep(&igb, 0, EVENT_MS));
-		CHECK(igb_rx(&igb, 0, &len));
-		igb_rx_done(&igb, 0);
+		CHECK(!igb_polling(&igb.nic, 0, false));
+		CHECK(igb_sleep(&igb.nic, 0, EVENT_MS));
+		CHECK(igb_tx(&igb.nic, 0, buf, fill(buf, i, 100, source[0])));
+		CHECK(igb_sleep(&igb.nic, 0, EVENT_MS));
+		CHECK(igb_rx(&igb.nic, 0, &len));
+		igb_rx_done(&igb.nic, 0);
 	}
 	return true;
 }
@@ -267,10 +267,10 @@ static pid_t traffic(bool loopback)
 			_exit(1);
 		for (seq = 0;; seq++) {
 			if (loopback)
-				igb_tx(&igb, seq % 2, buf, fill(buf, seq, 9000, seq % 16));
+				igb_tx(&igb.nic, seq % 2, buf, fill(buf, seq, 9000, seq % 16));
 			for (q = 0; q < IGB_QUEUES; q++)
-				while (igb_rx(&igb, q, &len)) {
-					igb_rx_done(&igb, q);
+				while (igb_rx(&igb.nic, q, &len)) {
+					igb_rx_done(&igb.nic, q);
 					if (++received == 100 && write(ready[1], "", 1) != 1)
 						_exit(1);
 				}

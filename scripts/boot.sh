@@ -138,12 +138,22 @@ bench|benchkvm)
 		machine+=(-device "nvme,serial=n$n,msix_qsize=$n")
 	done
 	args="tsc=reliable nokaslr norandmaps vfio.enable_unsafe_noiommu_mode=1" ;;
+benchpackets)
+	# What sends and receives, and what fills its rings: on one wire.
+	machine=(-M q35 -m 1G -nodefaults -display none -no-reboot)
+	for card in igb,id=igb vmxnet3,id=vmxnet3 igb,id=source; do
+		id=${card#*id=}
+		machine+=(-netdev "hubport,id=n$id,hubid=0" -device "$card,netdev=n$id,romfile=")
+	done
+	args="tsc=reliable nokaslr norandmaps" ;;
 demo*)
 	# Two network cards on one wire: ours, and the one of the guest's kernel.
+	card=igb
+	[ "$what" != demomediated ] || card=vmxnet3
 	machine=(-M q35 -m 1G -smp 2 -nodefaults -display none -no-reboot
 		-device "pcie-root-port,id=rp1"
 		-netdev "hubport,id=ours,hubid=0"
-		-device "igb,id=igb,bus=rp1,netdev=ours,romfile="
+		-device "$card,id=$card,bus=rp1,netdev=ours,romfile="
 		-netdev "hubport,id=peer,hubid=0" -device "e1000e,netdev=peer,romfile="
 		"${monitor[@]}") ;;
 # The same for the mediated driver; and what forges completions, and what shows that
@@ -218,15 +228,14 @@ dpdk*)
 	machine+=("${monitor[@]}")
 	args="tsc=reliable vfio.enable_unsafe_noiommu_mode=1 intel_iommu=on" ;;
 esac
-if [ "$what" = bench ] || [ "$what" = dpdkcount ]; then
+case $what in
+bench|benchpackets|dpdkcount)
 	cpus="tcg -cpu max"
 	machine+=(-smp 1 -icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01,clock=vm")
-	args+=" tsc_early_khz=1000000"
-elif [ "$what" = benchkvm ]; then
-	machine+=(-smp 2)
-elif [ "$what" = benchfire ]; then
-	args+=" vfio.enable_unsafe_noiommu_mode=1"
-fi
+	args+=" tsc_early_khz=1000000" ;;
+benchkvm) machine+=(-smp 2) ;;
+benchfire) args+=" vfio.enable_unsafe_noiommu_mode=1" ;;
+esac
 # What a debug kernel reports, a line each without times and addresses, and of
 # locks without how they were used before.
 reports() {

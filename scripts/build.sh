@@ -64,7 +64,7 @@ example() {
 # What is too heavy for the selftests. Called where set -e is off.
 programs() {
 	local t=$tree/tools/testing/selftests c
-	for c in "$TOP"/tests/guest/*.c "$TOP"/bench/*.c; do
+	for c in "$TOP"/tests/guest/*.c "$TOP"/bench/bench.c; do
 		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-clobbered -O2 -pthread \
 			-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 			-o "$build/guest/root/bin/$(basename "$c" .c)" "$c" || return
@@ -72,12 +72,16 @@ programs() {
 	[ "$ARCH" != x86_64 ] || gcc -m32 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-clobbered -O2 -pthread \
 		-static -isystem "$build/usr/include" -I "$t" -I "$t/uio" \
 		-o "$build/guest/root/bin/extra32" "$TOP/tests/guest/extra.c" || return
-	# The demonstration has nothing but the UAPI header and libc.
+	# These have nothing but the UAPI headers and libc; the header of a further
+	# series is in the view.
+	local own=("${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static
+		-isystem "$build/usr/include" -idirafter "$TOP/include/uapi")
 	for c in host test; do
-		"${CROSS_COMPILE:-}gcc" -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -pthread -static \
-			-isystem "$build/usr/include" -o "$build/guest/root/bin/demo_$c" \
-			"$TOP/demo/$c.c" "$TOP"/demo/{igb,device}.c || return
+		"${own[@]}" -o "$build/guest/root/bin/demo_$c" \
+			"$TOP/demo/$c.c" "$TOP"/demo/{igb,vmxnet3,device}.c || return
 	done
+	[ "$flavour" != bench ] || "${own[@]}" -o "$build/guest/root/bin/packets" \
+		"$TOP"/bench/packets.c "$TOP"/demo/{igb,device}.c || return
 }
 
 # Modules of ours that are no part of the series, each in a folder.
@@ -164,7 +168,7 @@ sources() {
 	git -C "$tree" rev-parse HEAD
 	git -C "$tree" diff HEAD
 	git -C "$tree" ls-files -z --others --exclude-standard | (cd "$tree" && xargs -0r sha256sum)
-	(cd "$TOP" && find tests bench demo scripts/config scripts/build.sh -type f -exec sha256sum {} + | sort)
+	(cd "$TOP" && find tests bench demo include scripts/config scripts/build.sh -type f -exec sha256sum {} + | sort)
 	"${CROSS_COMPILE:-}gcc" --version
 }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The demonstration: a userspace network driver on uio_msix answers the kernel
-# of the guest, on a PF and on a VF; with "test", the tests of that driver.
+# of the guest, on a PF and on a VF, and one on uio_vmxnet3, as a user without a
+# capability; with "test", the tests of the first.
 #
 # Needs:  what run.sh needs; installs ping and hping3
 # Makes:  out/demo (or LOGS): logs, and "summary" with the counts
@@ -8,6 +9,7 @@
 #         or "demotest: N passed, N failed"
 # Usage:  demo.sh [test [PACKETS]]
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/modules.sh"
 
 logs=${LOGS:-$TOP/out/demo${1:-}}
 exclusive
@@ -34,15 +36,20 @@ if [ "${1:-}" = test ]; then
 	exit
 fi
 
-for boot in demo demovf; do
+stage "build the modules of patches/mediated"
+mediated_modules "$build"
+for boot in demo demovf demomediated; do
 	stage "boot: $boot"
-	"$TOP/scripts/boot.sh" "$build" "$boot" "$logs" || failed=1
+	extra=
+	[ "$boot" != demomediated ] || extra=$build/guest/mediated.cpio
+	EXTRA=$extra "$TOP/scripts/boot.sh" "$build" "$boot" "$logs" || failed=1
 	! grep -q '^not ok' "$logs/$boot.log" || failed=1
 done
 # What the peer did is "... 5 packets transmitted, 4 received, ...", and the host
 # ends with the interrupts per packet.
 awk -v failed="$failed" '
-	FNR == 1 { name = FILENAME ~ /vf/ ? "VF" : "PF" }
+	FNR == 1 { name = FILENAME ~ /mediated/ ? "vmxnet3" : FILENAME ~ /vf/ ? "VF" : "PF" }
+	sub(/^rights: /, "") { sub(/\r$/, ""); rights[name] = $0 }
 	match($0, /[0-9]+ packets transmitted, [0-9]+ received/) {
 		split(substr($0, RSTART), word, " ")
 		sent[name] += word[1]; answered[name] += word[4]
@@ -54,8 +61,13 @@ awk -v failed="$failed" '
 			answered[name], sent[name] - answered[name])
 	}
 	END {
-		print "PF: " line("PF") "; host: " host["PF"]
-		print "VF: " line("VF") "; host: " host["VF"]
+		split("PF VF vmxnet3", names, " ")
+		for (i = 1; i <= 3; i++) {
+			name = names[i]
+			print name ": " line(name) "; host: " host[name] "; " rights[name]
+			failed += !sent[name]
+		}
 		print "demo: " line("all")
-		exit failed || !sent["PF"] || !sent["VF"] || answered["all"] < sent["all"]
-	}' "$logs/demo.log" "$logs/demovf.log" | tee "$logs/summary"
+		failed += rights["vmxnet3"] != "uid 1000, capabilities 0000000000000000, no TAINT_USER"
+		exit failed || answered["all"] < sent["all"]
+	}' "$logs/demo.log" "$logs/demovf.log" "$logs/demomediated.log" | tee "$logs/summary"

@@ -238,12 +238,19 @@ peer() { echo "peer: $*"; nsenter -t $space -n "$@" 2>&1; }
 
 answers() { nsenter -t "$space" -n /bin/ping -q -c 1 -W 1 "$1" >/dev/null; }
 
+# rights PID: what a process may, and whether that taints the kernel.
+rights() {
+	awk '/^Uid:/ { printf "uid %s, ", $2 } /^CapEff:/ { printf "capabilities %s, ", $2 }' /proc/"$1"/status
+	[ $(($(cat /proc/sys/kernel/tainted) >> 6 & 1)) = 0 ] && echo "no TAINT_USER" || echo "TAINT_USER"
+}
+
 # The userspace driver answers it.
-demo() {
+demo() {	# COMMAND...
 	start_peer
-	demo_host "$1" 10.0.0.100 &
+	"$@" 10.0.0.100 &
 	host=$!
 	wait_for answers 10.0.0.100
+	echo "rights: $(rights $host)"
 	for i in 1 2 3 4; do
 		peer /bin/ping -q -c 20 -i 0.01 -I 10.0.0.$i 10.0.0.100
 	done
@@ -263,6 +270,21 @@ demo() {
 	kill $host
 	wait $host || echo "not ok demo_host: exit code $?"
 	kill $space
+}
+
+# bind_vmxnet3 sets $uio to the UIO file of the vmxnet3.
+bind_vmxnet3() {
+	vmxnet3=$(device 1 15ad:07b0)
+	echo "$vmxnet3" >/sys/bus/pci/drivers/vmxnet3/unbind
+	echo uio_vmxnet3 >/sys/bus/pci/devices/"$vmxnet3"/driver_override
+	echo "$vmxnet3" >/sys/bus/pci/drivers/uio_vmxnet3/bind
+	uio=/dev/$(ls /sys/bus/pci/devices/"$vmxnet3"/uio)
+}
+
+# unprivileged COMMAND...: as somebody without a capability, instead of this shell.
+unprivileged() {
+	echo "user:x:1000:1000::/:/bin/sh" >/etc/passwd
+	exec su -s /bin/sh user -c "exec $*"
 }
 
 # own NAME ADDRESS PROGRAM [ARGUMENT...]: one of our programs, on one device.
@@ -456,7 +478,12 @@ demo|demovf)
 		echo Y >/sys/module/uio_msix/parameters/allow_unsafe_vf
 		ours=$vf
 	fi
-	demo "$ours"
+	demo demo_host "$ours"
+	;;
+demomediated)
+	bind_vmxnet3
+	chown 1000 "$uio"
+	demo unprivileged demo_host "$uio"
 	;;
 demotest)
 	start_peer
@@ -474,6 +501,25 @@ bench|benchkvm)
 	[ "$what" = benchkvm ] || export UIO_BENCH_CLOCK=tsc
 	long bench speed "$pf" "$(device 1 1b36:0006)" "$(device 1 1b36:0010)" \
 		"$(device 2 1b36:0010)" "$(device 3 1b36:0010)"
+	;;
+benchpackets)
+	echo 16 >/proc/sys/vm/nr_hugepages
+	source=$(device 2 8086:10c9)
+	igb=$(ls /sys/bus/pci/devices/"$pf"/net)
+	vmxnet3=$(ls /sys/bus/pci/devices/"$(device 1 15ad:07b0)"/net)
+	for way in "AF_XDP copy" "AF_XDP zero-copy" AF_PACKET TPACKET; do
+		case $way in *zero*) nic=$igb ;; *) nic=$vmxnet3 ;; esac
+		long packets send polled "$way" "$nic" "$source"
+		long packets receive polled "$way" "$nic" "$source"
+		long packets receive asleep "$way" "$nic" "$source"
+		ip link set "$nic" down
+	done
+	bind_vmxnet3
+	for direction in send receive; do
+		long packets $direction polled uio_vmxnet3 "$uio" "$source"
+		long packets $direction interrupts uio_vmxnet3 "$uio" "$source"
+	done
+	long packets receive asleep uio_vmxnet3 "$uio" "$source"
 	;;
 benchfire) long bench fire "$pf" ;;
 field)
