@@ -28,7 +28,7 @@
 
 #define MIN_FRAME	60
 #define SIZES		(9000 - MIN_FRAME + 1)
-#define EVENT_MS	5000	/* what takes longer is lost */
+#define EVENT_MS	60000	/* what takes longer is lost */
 #define QUIET_MS	50	/* silence */
 
 static struct igb igb;
@@ -175,7 +175,7 @@ static bool own_vector_only(void)
 	static uint8_t buf[IGB_BUFFER];
 	uint32_t source[IGB_QUEUES];
 	unsigned int q, i, len;
-	struct pollfd pfd[3];
+	struct pollfd pfd[2];
 
 	CHECK(sources(source));
 	for (q = 0; q < IGB_QUEUES; q++) {
@@ -187,12 +187,13 @@ static bool own_vector_only(void)
 			CHECK(igb_rx(&igb.nic, q, &len));
 			igb_rx_done(&igb.nic, q);
 		}
-		igb_sleep(&igb.nic, q, 0);
 		CHECK(!igb_rx(&igb.nic, !q, &len));
-		pfd[0] = (struct pollfd){ igb.nic.queue[0].eventfd, POLLIN, 0 };
-		pfd[1] = (struct pollfd){ igb.nic.queue[1].eventfd, POLLIN, 0 };
-		pfd[2] = (struct pollfd){ igb.nic.other, POLLIN, 0 };
-		CHECK(!poll(pfd, 3, QUIET_MS));
+		pfd[0] = (struct pollfd){ igb.nic.queue[!q].eventfd, POLLIN, 0 };
+		pfd[1] = (struct pollfd){ igb.nic.other, POLLIN, 0 };
+		CHECK(!poll(pfd, 2, QUIET_MS));
+		/* Its own may be late, on a busy machine. */
+		while (igb_sleep(&igb.nic, q, QUIET_MS))
+			;
 	}
 	return true;
 }
