@@ -112,6 +112,8 @@ trap 'rm -rf "$tmp"' EXIT
 if [ -n "${LTS:-}" ]; then
 	publish "$TOP/patches/linux-$LTS_BASE" series base
 	record "$tree" "$TOP/patches/linux-$LTS_BASE"/*.patch
+	# What it has been ported from, for port.sh.
+	cat "${SERIES[@]}" | sha256sum | cut -d ' ' -f 1 >"$TOP/patches/linux-$LTS_BASE/ported"
 	exit
 fi
 

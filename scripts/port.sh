@@ -12,11 +12,13 @@
 
 # patches/ as it was when patches/linux-6.12 was made from it.
 lts=patches/linux-$LTS_BASE
-last=$(git -C "$TOP" log -1 --format=%H -- "$lts"/000[12]-*.patch)
-[ -n "$last" ] || die "no commit here has $lts"
-differs() { git -C "$TOP" diff "$@" "$last" -- patches/000[12]-*.patch; }
-differs --quiet && { say "nothing to port"; exit 0; }
-[ "${1:-}" != --check ] || { differs --stat; die "patches/ changed since $lts was made: scripts/port.sh"; }
+if [ "$(cat "${SERIES[@]}" | sha256sum | cut -d ' ' -f 1)" = "$(cat "$TOP/$lts/ported")" ]; then
+	say "nothing to port"
+	exit
+fi
+[ "${1:-}" != --check ] || die "patches/ changed since $lts was made: 'make port'"
+last=$(git -C "$TOP" log -1 --format=%H -- "$lts/ported")
+[ -n "$last" ] || die "no commit here has $lts/ported"
 
 main=$CACHE/linux
 [ -d "$main" ] || KERNEL='' "$TOP/scripts/tree.sh" >/dev/null
