@@ -29,8 +29,9 @@ else
 	# Else QEMU unplugs by ACPI what is behind a root port.
 	machine=(-M q35 -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off)
 	# On a busy host the watchdog takes the TSC of QEMU, which is one clock for
-	# all CPUs, for unstable; guests were seen to hang once it was given up.
-	args="intel_iommu=on tsc=reliable"
+	# all CPUs, for unstable; guests were seen to hang once it was given up. Nor
+	# are four ticks in time for the kernel, which then panics.
+	args="intel_iommu=on tsc=reliable no_timer_check"
 fi
 [ "$what" != nomsi ] || args+=" pci=nomsi"
 has_igb() { "$qemu" -device help 2>/dev/null | grep -q '"igb"'; }
