@@ -570,7 +570,9 @@ static int next_size(int size)
 		i++;
 	if (size + 1 >= edges[i] - 2)
 		return size + 1;
-	return size + 499 < edges[i] - 2 ? size + 499 : edges[i] - 2;
+	if (size + 499 < edges[i] - 2)
+		return size + 499;
+	return edges[i] - 2;
 }
 
 TEST_F(uio_vmxnet3, frames_are_sent)
