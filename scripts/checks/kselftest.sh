@@ -17,7 +17,7 @@ kselftests() {	# STATE PROGRAM...
 	ours() { make -s -C "$src/$t" TARGETS=uio USERCFLAGS="-Werror -Wall -Wextra ${flags:-}" \
 		USERLDFLAGS="${flags:-}" "$@"; }
 	is() {	# FILE DESCRIPTION [COMMAND...]
-		file -L "$1" | grep -q "$2" || fail "$1 is not $2"
+		file -L "$1" | grep "$2" >/dev/null || fail "$1 is not $2"
 	}
 
 	echo "== $1: in tree, gcc"
@@ -53,7 +53,7 @@ kselftests() {	# STATE PROGRAM...
 			-m32)	is "$o/installed/uio/$program" 'ELF 32-bit' ;;
 			*)	is "$o/installed/uio/$program" 'ELF 64-bit' ;;
 			esac
-			"$o/installed/run_kselftest.sh" -l | grep -qx "uio:$program" ||
+			"$o/installed/run_kselftest.sh" -l | grep -x "uio:$program" >/dev/null ||
 				fail "run_kselftest.sh does not list $program"
 		done
 		[ -s "$o/installed/uio/settings" ] || fail "settings are not installed"
