@@ -1079,6 +1079,7 @@ static int secondary_bus(int bus)
 /* A device that does not answer is waited for by nobody. */
 TEST_F(extra, absent_device)
 {
+	time_t closed;
 	int bus;
 
 	if (pci_is_vf(bdf))
@@ -1089,7 +1090,10 @@ TEST_F(extra, absent_device)
 	if (bus < 0)
 		SKIP(return, "not behind a bridge");
 	EXPECT_EQ(0xffffU, pci_config(bdf, 0, 2));
+	/* A reset would wait for it a minute. */
+	closed = time(NULL);
 	uio_msix_close(&self->dev);
+	EXPECT_GT(closed + 30, time(NULL));
 	EXPECT_EQ(-ENODEV, uio_msix_open(&self->dev));
 	refused(_metadata, bdf, -ENODEV, "MSI-X table is in no BAR");
 	secondary_bus(bus);
@@ -1200,6 +1204,24 @@ TEST_F(extra, open_restores_the_state_of_the_bind)
 			  exp ? pci_config(bdf, exp + PCI_EXP_DEVCTL, 2) : 0);
 		attach_and_fire(_metadata, &self->dev, self->efd);
 	}
+}
+
+/* Nor what somebody else saved: a reset does so, of what the user left. */
+TEST_F(extra, open_restores_nothing_that_a_reset_saved)
+{
+	uint32_t bar = pci_config(bdf, PCI_BASE_ADDRESS_0, 4);
+	uint32_t line = pci_config(bdf, PCI_INTERRUPT_LINE, 1);
+
+	if (!pci_has(bdf, "reset"))
+		SKIP(return, "%s cannot be reset", bdf);
+	config_write(PCI_COMMAND, 2, 0);
+	config_write(PCI_BASE_ADDRESS_0, 4, 0);
+	config_write(PCI_INTERRUPT_LINE, 1, 0xee);
+	ASSERT_EQ(0, put(pci(bdf, "reset"), "1"));
+	reopen(_metadata, &self->dev);
+	EXPECT_EQ(bar, pci_config(bdf, PCI_BASE_ADDRESS_0, 4));
+	EXPECT_EQ(line, pci_config(bdf, PCI_INTERRUPT_LINE, 1));
+	attach_and_fire(_metadata, &self->dev, self->efd);
 }
 
 /* Power management is no part of that state, and most resets end D3hot as well. */
@@ -1353,6 +1375,19 @@ TEST_F(extra, error_that_is_not_fatal)
 	take_away(_metadata, &self->dev, self->efd,
 		  getenv("UIO_MSIX_AER_NONFATAL"));
 	EXPECT_FALSE(pci_master(bdf));
+	reopen(_metadata, &self->dev);
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* Opened after the error was announced, before the reset that it leads to. */
+TEST_F(extra, opened_before_the_reset_of_an_error)
+{
+	if (access(MEDDLE "slot_reset", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	attach_and_fire(_metadata, &self->dev, self->efd);
+	ASSERT_EQ(0, meddle("slot_reset", path("%s 0", bdf)));
+	EXPECT_EQ(-ENODEV, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_FALSE(pci_master(bdf) || pci_intx(bdf));
 	reopen(_metadata, &self->dev);
 	attach_and_fire(_metadata, &self->dev, self->efd);
 }

@@ -8,6 +8,8 @@
  *				the driver for kernels before 7.2 does not look
  *	fail_reset		resets by the driver fail with this errno; 0 for not
  *	slot_resets		to be read: how many resets went by a hot-plug slot
+ *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
+ *				error has reset it
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -99,6 +101,25 @@ static int set_hold(const char *text, const struct kernel_param *param)
 static const struct kernel_param_ops hold_ops = { .set = set_hold };
 module_param_cb(hold, &hold_ops, NULL, 0200);
 
+static int set_slot_reset(const char *text, const struct kernel_param *param)
+{
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+
+	if (!pdev)
+		return -EINVAL;
+	device_lock(&pdev->dev);
+	if (pdev->driver && pdev->driver->err_handler &&
+	    pdev->driver->err_handler->slot_reset)
+		pdev->driver->err_handler->slot_reset(pdev);
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return 0;
+}
+
+static const struct kernel_param_ops slot_reset_ops = { .set = set_slot_reset };
+module_param_cb(slot_reset, &slot_reset_ops, NULL, 0200);
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
 {
@@ -124,5 +145,5 @@ static int __init meddle_init(void)
 }
 module_init(meddle_init);
 
-MODULE_DESCRIPTION("Locks held, resets that fail, quirks, for tests of uio_msix");
+MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, for tests of uio_msix");
 MODULE_LICENSE("GPL");
