@@ -3,11 +3,11 @@
 The figures that the guests of "make bench" printed, as tables and plots.
 
 Needs:  gnuplot
-Makes:  in LOGS: bench.csv, table.txt (all figures), targets, *.svg. With README
-        and the COVERs of the series and of patches/mediated: the medians between
-        the markers there
+Makes:  in LOGS: bench.csv, table.txt (all figures), targets, *.svg. With README,
+        its own README and the COVERs of the series and of patches/mediated: the
+        medians between the markers there
 Prints: the medians, what it ran on, a line per target
-Usage:  bench.py LOGS [README COVER COVER]
+Usage:  bench.py LOGS [README README COVER COVER]
 """
 import os
 import re
@@ -17,7 +17,7 @@ import sys
 PEERS = ('uio_msix', 'vfio group', 'vfio cdev', 'floor', 'eventfd_write',
          'uio_pci_generic', 'igb_uio')
 VFIO = ('vfio group', 'vfio cdev')
-# What README shows of it; the rest is in out/bench.
+# What the README shows of it; the rest is in out/bench.
 PUBLISHED = {
     ('igb', 1): ('doorbell to read by read', 'in hard-irq context', 'replace',
                  'attach', 'mask', 'unbind while the user polls',
@@ -124,8 +124,8 @@ def aligned(head, lines):
             for line in lines]
 
 
-def publish(readme, cover, mediated, rows, machine):
-    """The medians that README shows, and what the patches are about in COVERs."""
+def publish(readme, own, cover, mediated, rows, machine):
+    """The medians that the READMEs show, and what the patches are about in COVERs."""
     lines = [f'| median | {" | ".join(f"`{p}`" for p in PEERS)} |',
              '| --- |' + ' ---: |' * len(PEERS)]
     lines += [f'| {r.name()}, {r.unit} | {" | ".join(cells(r, PEERS))} |'
@@ -156,7 +156,7 @@ def publish(readme, cover, mediated, rows, machine):
     table = [f'| instructions a packet, in batches of | {" | ".join(map(str, BATCHES))} |',
              '| --- |' + ' ---: |' * len(BATCHES)]
     table += [f'| {" | ".join(line)} |' for line in lines]
-    replace(readme, '<!-- packets -->\n', '<!-- end of packets -->',
+    replace(own, '<!-- packets -->\n', '<!-- end of packets -->',
             '\n'.join(table) + '\n')
     replace(mediated, 'Instructions a packet, by "make bench":\n\n',
             'These are instructions',
@@ -324,7 +324,7 @@ def main():
                             list(packet_lines(rows)))))
     print(machine, end='')
     if len(sys.argv) > 2:
-        publish(*sys.argv[2:5], rows, machine)
+        publish(*sys.argv[2:6], rows, machine)
     plot(logs, rows)
     found = targets(rows)
     with out('targets') as file:

@@ -4,8 +4,8 @@
 #
 # Needs:  what run.sh needs; installs gnuplot
 # Makes:  out/bench: bench.csv, table.txt, *.svg, logs. With PUBLISH=1 the medians
-#         also in README.md, and in the descriptions of the branches that are the
-#         cover letters
+#         also in README.md and bench/README.md, and in the descriptions of the
+#         branches that are the cover letters
 # Prints: stages, the table, a line per target; "bench: N targets met, N missed"
 # Usage:  [PUBLISH=1] bench.sh
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -58,7 +58,7 @@ if [ -n "${PUBLISH:-}" ]; then
 	for branch in series mediated; do
 		git -C "$tree" config "branch.$branch.description" >"$logs/cover-$branch"
 	done
-	python3 "$TOP/bench/bench.py" "$logs" "$TOP/README.md" "$logs"/cover-{series,mediated} || rc=$?
+	python3 "$TOP/bench/bench.py" "$logs" "$TOP"/{,bench/}README.md "$logs"/cover-{series,mediated} || rc=$?
 	for branch in series mediated; do
 		git -C "$tree" config "branch.$branch.description" "$(cat "$logs/cover-$branch")"
 	done
