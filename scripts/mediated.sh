@@ -48,6 +48,12 @@ extra() {	# TREE BUILD
 			-isystem "$2/usr/include" -I "$t" -I "$t/uio" \
 			-o "$root/bin/$(basename "$c" .c)" "$c" || return
 	done
+	# The program in the documentation, as it stands there.
+	sed -n '/^  #define _GNU_SOURCE/,/^[^ ]/ { /^  \|^$/ s/^  //p }' \
+		"$tree/Documentation/driver-api/uio-vmxnet3.rst" >"$work/example.c"
+	gcc -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-result -O2 -static \
+		-isystem "$work/include" -isystem "$2/usr/include" \
+		-o "$root/example_vmxnet3" "$work/example.c" || return
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/extra"
 }
 

@@ -108,7 +108,7 @@ struct uio_vmxnet3_dev {
 	void __iomem *bar1;	/* all else */
 	struct uio_vector vectors[NUM_VECTORS];
 	bool open;
-	bool away;	/* being reset, or shut down: not to be opened */
+	int away;	/* resets, and shutdown: not to be opened */
 
 	/* In a session */
 	u8 state;
@@ -256,7 +256,9 @@ static int uio_vmxnet3_map_writable(struct file *file)
 	else
 		return -EINVAL;
 
-	if (!(file->f_mode & FMODE_READ) || !(file->f_mode & FMODE_WRITE))
+	/* As mmap() does. */
+	if (!(file->f_mode & FMODE_READ) || !(file->f_mode & FMODE_WRITE) ||
+	    IS_APPEND(file_inode(file)))
 		return -EACCES;
 	if (seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
@@ -374,8 +376,6 @@ static void uio_vmxnet3_setup(struct uio_vmxnet3_dev *udev,
 static int uio_vmxnet3_start(struct uio_vmxnet3_dev *udev,
 			     const struct uio_vmxnet3_start *arg)
 {
-	int i;
-
 	/* QEMU aborts if the MTU is out of range. */
 	if (arg->mtu < VMXNET3_MIN_MTU || arg->mtu > VMXNET3_MAX_MTU ||
 	    arg->flags & ~(UIO_VMXNET3_PROMISC | UIO_VMXNET3_ALLMULTI) ||
@@ -399,7 +399,7 @@ static int uio_vmxnet3_start(struct uio_vmxnet3_dev *udev,
 	writel(get_unaligned_le16(udev->mac + 4), udev->bar1 + VMXNET3_REG_MACH);
 	writel(VMXNET3_CMD_UPDATE_RX_MODE, udev->bar1 + VMXNET3_REG_CMD);
 	udev->state = UIO_VMXNET3_RUNNING;
-	for (i = 0; i < NUM_VECTORS; i++)
+	for (int i = 0; i < NUM_VECTORS; i++)
 		uio_vmxnet3_arm(udev, i);
 	return 0;
 }
@@ -645,7 +645,6 @@ static void uio_vmxnet3_end(struct uio_info *info)
 	dma_unmap_single_attrs(&udev->pdev->dev, udev->shared_dma,
 			       sizeof(*udev->shared), DMA_BIDIRECTIONAL, DMA_ATTRS);
 	free_pages_exact(udev->shared, sizeof(*udev->shared));
-	/* Not uio_event_notify(), after which a reader could find an event. */
 	wake_up_interruptible(&info->uio_dev->wait);
 	kill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP);
 }
@@ -681,7 +680,6 @@ static int uio_vmxnet3_probe(struct pci_dev *pdev, const struct pci_device_id *i
 		return ret;
 	pci_clear_master(pdev);
 	dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-	/* Nobody else gets at the registers, not by sysfs nor /dev/mem. */
 	ret = pci_request_regions_exclusive(pdev, DRIVER_NAME);
 	if (ret)
 		return dev_err_probe(&pdev->dev, ret,
@@ -731,40 +729,43 @@ static void uio_vmxnet3_remove(struct pci_dev *pdev)
 	uio_unregister_device(&udev->info);
 }
 
-static void uio_vmxnet3_take(struct pci_dev *pdev, bool away)
+static void uio_vmxnet3_take(struct pci_dev *pdev, int away)
 {
 	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
 
 	guard(mutex)(&udev->info.uio_dev->info_lock);
 	uio_vmxnet3_end(&udev->info);
-	udev->away = away;
+	udev->away += away;
 }
 
 /* A session that began in between would be saved, and restored, with its DMA. */
 static void uio_vmxnet3_reset_prepare(struct pci_dev *pdev)
 {
-	uio_vmxnet3_take(pdev, true);
+	uio_vmxnet3_take(pdev, 1);
 }
 
 static void uio_vmxnet3_reset_done(struct pci_dev *pdev)
 {
-	uio_vmxnet3_take(pdev, false);
+	uio_vmxnet3_take(pdev, -1);
 }
 
 static pci_ers_result_t uio_vmxnet3_error_detected(struct pci_dev *pdev,
 						   pci_channel_state_t state)
 {
-	uio_vmxnet3_take(pdev, false);
+	uio_vmxnet3_take(pdev, 0);
 	if (state == pci_channel_io_normal)
 		return PCI_ERS_RESULT_CAN_RECOVER;
-	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
-						PCI_ERS_RESULT_DISCONNECT;
+	if (state == pci_channel_io_frozen)
+		return PCI_ERS_RESULT_NEED_RESET;
+	/* The bus may have been reset before recovery failed. */
+	pci_restore_state(pdev);
+	return PCI_ERS_RESULT_DISCONNECT;
 }
 
 static pci_ers_result_t uio_vmxnet3_slot_reset(struct pci_dev *pdev)
 {
 	/* It can have been opened since the error. */
-	uio_vmxnet3_take(pdev, false);
+	uio_vmxnet3_take(pdev, 0);
 	pci_restore_state(pdev);
 	return PCI_ERS_RESULT_RECOVERED;
 }
@@ -776,10 +777,9 @@ static const struct pci_error_handlers uio_vmxnet3_err_handler = {
 	.reset_done = uio_vmxnet3_reset_done,
 };
 
-/* Also for hibernation, in which another kernel may use it. */
 static int uio_vmxnet3_suspend(struct device *dev)
 {
-	uio_vmxnet3_take(to_pci_dev(dev), false);
+	uio_vmxnet3_take(to_pci_dev(dev), 0);
 	return 0;
 }
 

@@ -26,6 +26,10 @@
 
 #include "guest.h"
 
+#ifndef MAP_32BIT
+#define MAP_32BIT	0	/* x86 only */
+#endif
+
 #define PROGRAM		2000	/* calls */
 #define HANG_MS		30000
 #define PAGES		96	/* of the arena, where mappings are made */
@@ -970,8 +974,9 @@ static void op_write(void)
 static void op_poll(void)
 {
 	struct pollfd pfd = { .fd = PICK(ufd), .events = rnd(0x400) };
+	struct timespec now = { 0 };
 
-	CALL(OK, (long)&pfd, 1, 0);
+	CALL(OK, (long)&pfd, 1, (long)&now);
 	check(pfd.revents == (dead ? POLLERR : 0), "wrong revents");
 }
 
@@ -1173,7 +1178,7 @@ static const struct op ops[] = {
 	{ "readv, futex...", 500, 0, op_gup },
 	{ "read", 500, SYS_read, op_read },
 	{ "write", 500, SYS_write, op_write },
-	{ "poll", 500, SYS_poll, op_poll },
+	{ "poll", 500, SYS_ppoll, op_poll },
 	{ "epoll_ctl", 500, SYS_epoll_ctl, op_epoll },
 	{ "fcntl", 500, SYS_fcntl, op_fcntl },
 	{ "fsync, lseek...", 300, 0, op_misc },

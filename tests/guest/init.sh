@@ -152,7 +152,20 @@ until [ -e "\$1" ]; do
 	sleep 0.1
 done
 EOF
-chmod +x /bin/aer /bin/pull /bin/plug_in
+# vmxaway ADDRESS: uio_vmxnet3 is not opened while its device is reset by somebody.
+cat >/bin/vmxaway <<EOF
+#!/bin/sh
+echo uio_vmxnet3 >/sys/bus/pci/devices/"\$1"/driver_override
+[ ! -e /sys/bus/pci/devices/"\$1"/driver ] || echo "\$1" >/sys/bus/pci/devices/"\$1"/driver/unbind
+echo "\$1" >/sys/bus/pci/drivers_probe
+uio=/dev/\$(ls /sys/bus/pci/devices/"\$1"/uio)
+echo "\$1 1" >/sys/module/meddle/parameters/reset
+(exec 3<>"\$uio") 2>/tmp/away
+echo "\$1 0" >/sys/module/meddle/parameters/reset
+cat /tmp/away
+grep -q 'temporarily unavailable$' /tmp/away && (exec 3<>"\$uio")
+EOF
+chmod +x /bin/aer /bin/pull /bin/plug_in /bin/vmxaway
 # Devices need not be asleep for long.
 for test in suspend hibernate; do
 	[ ! -f /sys/module/$test/parameters/pm_test_delay ] ||
@@ -336,6 +349,33 @@ mediated() {
 	echo 16 >/proc/sys/vm/nr_hugepages
 	# Not the address that it was made with.
 	ifconfig "$(ls /sys/bus/pci/devices/"$vmxnet3"/net)" hw ether 02:00:00:12:34:56
+}
+
+# The program in its documentation sends back what it gets, until its device is
+# unbound.
+example_vmxnet3() {
+	echo "guest: device vmxnet3-example $vmxnet3"
+	bind_vmxnet3
+	chown 1000 "$uio"
+	(unprivileged /example_vmxnet3 "$uio") >/tmp/example 2>&1 &
+	example=$!
+	ifconfig "$UIO_VMXNET3_PEER" 10.0.0.1
+	packets=/sys/class/net/$UIO_VMXNET3_PEER/statistics/rx_packets
+	wait_for sends_back
+	echo "$vmxnet3" >/sys/bus/pci/drivers/uio_vmxnet3/unbind
+	wait $example
+	ifconfig "$UIO_VMXNET3_PEER" 0.0.0.0 down
+	if grep -q 'the device is gone$' /tmp/example; then
+		echo "# ok 1 example_vmxnet3"
+	else
+		sed 's/^/# /' /tmp/example
+		echo "# not ok 1 example_vmxnet3"
+	fi
+}
+sends_back() {
+	before=$(cat "$packets")
+	arping -q -c 3 -w 5 -I "$UIO_VMXNET3_PEER" 10.0.0.9
+	[ $(($(cat "$packets") - before)) -ge 3 ]
 }
 
 pf=$(device 1 8086:10c9)
@@ -565,9 +605,11 @@ kexeced)
 	;;
 mediated)
 	mediated
+	example_vmxnet3
 	run vmxnet3 "$vmxnet3" UIO_VMXNET3_DEV="$vmxnet3" UIO_VMXNET3_AER="aer rp1 DLP" \
 		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
 	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
+	long vmxaway "$vmxnet3"
 	# The vectors, which they share.
 	programs=uio_msix_test
 	run igb "$pf" UIO_MSIX_AER="aer rp2 DLP"
@@ -604,6 +646,7 @@ mediatedmutants|mediatedmutantsiommu)
 		case $test-$mode in
 		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
+		vmxaway-*) vmxaway "$vmxnet3" ;;
 		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
 		vmxstress-*) vmxstress "$vmxnet3" "$mode" 5 ;;
 		*)	timeout 120 $kselftest/uio/uio_vmxnet3_test -t "$test" ;;

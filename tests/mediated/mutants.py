@@ -92,6 +92,7 @@ MUTANTS = (
      '\t\twritel(q->submitted % RING_SIZE, udev->bar0 + VMXNET3_REG_TXPROD);\n', '\t\t;\n'),
     # Memory
     ('O_RDONLY accepted', 'memory_errors', '|| !(file->f_mode & FMODE_WRITE)', ''),
+    ('append-only accepted', 'memory_errors', ' ||\n\t    IS_APPEND(file_inode(file))', ''),
     ('F_SEAL_FUTURE_WRITE accepted', 'memory_errors',
      '\tif (seals & F_SEAL_FUTURE_WRITE)\n\t\treturn -EPERM;\n', '\t(void)seals;\n'),
     ('cannot be sealed afterwards', 'memory_is_pinned_until_it_is_dropped',
@@ -146,17 +147,19 @@ MUTANTS = (
     ('completions grow', 'completions_are_read_only', 'VMA_DONTEXPAND_BIT, ', ''),
     # Its end
     ('two opens', 'alone one_open', '\tif (udev->open || udev->away)\n\t\treturn udev->open ? -EBUSY : -EAGAIN;\n', ''),
+    ('opens during a reset', 'vmxaway',
+     '\tif (udev->open || udev->away)\n', '\tif (udev->open)\n'),
     ('lives on after its end', 'alone unbind_in_traffic', '\tinfo->irq = 0;\n\t/* First', '\t/* First'),
     ('memory kept at the end', 'alone reset_in_traffic',
      '\tuio_vmxnet3_put_mem(udev, udev->mem);\n\tudev->mem = NULL;\n\tdma_unmap', '\tdma_unmap'),
     ('nobody is woken', 'reset_in_traffic', '\twake_up_interruptible(&info->uio_dev->wait);\n', ''),
     ('suspend is ignored', 'suspend_in_traffic',
-     '\tuio_vmxnet3_take(to_pci_dev(dev), false);\n\treturn 0;', '\treturn 0;'),
+     '\tuio_vmxnet3_take(to_pci_dev(dev), 0);\n\treturn 0;', '\treturn 0;'),
     ('reset is ignored', 'reset_in_traffic',
      '\t.reset_prepare = uio_vmxnet3_reset_prepare,\n\t.reset_done = uio_vmxnet3_reset_done,\n', ''),
     ('error is ignored', 'error_in_traffic',
-     '\tuio_vmxnet3_take(pdev, false);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
-     '\tuio_vmxnet3_take(pdev, false);\n\tpci_restore_state', '\tpci_restore_state'),
+     '\tuio_vmxnet3_take(pdev, 0);\n\tif (state == pci_channel_io_normal)', '\tif (state == pci_channel_io_normal)',
+     '\tuio_vmxnet3_take(pdev, 0);\n\tpci_restore_state', '\tpci_restore_state'),
 )
 
 

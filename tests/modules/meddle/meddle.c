@@ -8,6 +8,8 @@
  *				the driver for kernels before 7.2 does not look
  *	fail_reset		resets by the driver fail with this errno; 0 for not
  *	slot_resets		to be read: how many resets went by a hot-plug slot
+ *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
+ *				that it is over
  *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
  *				error has reset it
  */
@@ -101,7 +103,10 @@ static int set_hold(const char *text, const struct kernel_param *param)
 static const struct kernel_param_ops hold_ops = { .set = set_hold };
 module_param_cb(hold, &hold_ops, NULL, 0200);
 
-static int set_slot_reset(const char *text, const struct kernel_param *param)
+/* The error handlers of its driver, if it has one, under the device lock. */
+static int tell(const char *text, void (*how)(struct pci_dev *pdev,
+					      const struct pci_error_handlers *handlers,
+					      unsigned int value))
 {
 	unsigned int value;
 	struct pci_dev *pdev = parse(text, &value);
@@ -109,12 +114,40 @@ static int set_slot_reset(const char *text, const struct kernel_param *param)
 	if (!pdev)
 		return -EINVAL;
 	device_lock(&pdev->dev);
-	if (pdev->driver && pdev->driver->err_handler &&
-	    pdev->driver->err_handler->slot_reset)
-		pdev->driver->err_handler->slot_reset(pdev);
+	if (pdev->driver && pdev->driver->err_handler)
+		how(pdev, pdev->driver->err_handler, value);
 	device_unlock(&pdev->dev);
 	pci_dev_put(pdev);
 	return 0;
+}
+
+static void tell_reset(struct pci_dev *pdev,
+		       const struct pci_error_handlers *handlers, unsigned int begins)
+{
+	if (begins && handlers->reset_prepare)
+		handlers->reset_prepare(pdev);
+	else if (!begins && handlers->reset_done)
+		handlers->reset_done(pdev);
+}
+
+static int set_reset(const char *text, const struct kernel_param *param)
+{
+	return tell(text, tell_reset);
+}
+
+static const struct kernel_param_ops reset_ops = { .set = set_reset };
+module_param_cb(reset, &reset_ops, NULL, 0200);
+
+static void tell_slot_reset(struct pci_dev *pdev,
+			    const struct pci_error_handlers *handlers, unsigned int value)
+{
+	if (handlers->slot_reset)
+		handlers->slot_reset(pdev);
+}
+
+static int set_slot_reset(const char *text, const struct kernel_param *param)
+{
+	return tell(text, tell_slot_reset);
 }
 
 static const struct kernel_param_ops slot_reset_ops = { .set = set_slot_reset };

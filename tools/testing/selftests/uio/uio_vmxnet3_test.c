@@ -15,6 +15,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <linux/fs.h>
 
 #include "kselftest_harness.h"
 #include "uio_vmxnet3_utils.h"
@@ -37,6 +38,7 @@ FIXTURE(uio_vmxnet3) {
 	struct vmx vmx;
 	int efd;
 	int root;	/* who still is */
+	int append_only;	/* some memory, for which it takes root */
 };
 
 /* What the user cannot do: a command's exit code. */
@@ -83,6 +85,8 @@ static int hand_over(struct vmx *vmx)
 
 FIXTURE_SETUP(uio_vmxnet3)
 {
+	int flags = FS_APPEND_FL;
+
 	if (getuid())
 		SKIP(return, "only root can bind a device and give it away");
 	if (access(PCI_DRIVERS "uio_vmxnet3", F_OK))
@@ -92,6 +96,8 @@ FIXTURE_SETUP(uio_vmxnet3)
 	ASSERT_EQ(0, hand_over(&self->vmx));
 	self->root = start_root();
 	ASSERT_LE(0, self->root);
+	self->append_only = vmx_memfd(SMALL, 0);
+	ASSERT_EQ(0, ioctl(self->append_only, FS_IOC_SETFLAGS, &flags));
 	ASSERT_EQ(0, drop_privileges());
 	ASSERT_EQ(0, vmx_open(&self->vmx));
 	self->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -102,6 +108,7 @@ FIXTURE_TEARDOWN(uio_vmxnet3)
 	vmx_close(&self->vmx);
 	close(self->efd);
 	close(self->root);
+	close(self->append_only);
 }
 
 /* With huge pages, in which there is room for large frames, if there are any. */
@@ -288,6 +295,7 @@ TEST_F(uio_vmxnet3, memory_errors)
 		{ large, page, 1ULL << 63, EINVAL },
 		{ 1000, 0, page, EBADF },
 		{ memfd_with(0), 0, page, EACCES },
+		{ self->append_only, 0, page, EACCES },
 		{ memfd_with(F_SEAL_WRITE), 0, page, EPERM },
 		{ memfd_with(F_SEAL_FUTURE_WRITE), 0, page, EPERM },
 		{ memfd_with(F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL), 0, page, 0 },
