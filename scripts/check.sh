@@ -108,7 +108,7 @@ reason() {	# LOG
 
 # The first line of LOG that tells of something wrong.
 symptom() {	# LOG
-	grep -m 1 -E 'MISSED|FAILED|NO REASON|not ok|NOT RUN|error: ' "$1" | cut -c -200 || reason "$1"
+	grep -m 1 -E 'MISSED|FAILED|NO REASON|not ok|NOT RUN|(^|: )error: ' "$1" | cut -c -200 || reason "$1"
 }
 
 # Its line, and "rc passed failed" in NAME.result for the sum.
