@@ -1361,7 +1361,7 @@ static int worker(int first)
 
 int main(int argc, char **argv)
 {
-	unsigned long last = 0, since;
+	unsigned long last = 0, calls, since;
 	char driver[64];
 	int status, ret;
 	pid_t pid;
@@ -1393,9 +1393,12 @@ int main(int argc, char **argv)
 	since = now();
 	while (!waitpid(pid, &status, WNOHANG)) {
 		usleep(50000);
-		if (sh->calls != last)
+		calls = sh->calls;
+		if (calls != last)
 			since = now();
-		last = sh->calls;
+		if (calls / 100000 != last / 100000)
+			printf("# %lu calls\n", calls);
+		last = calls;
 		if (now() > since + HANG_MS) {
 			printf("fuzz: hangs in ");
 			print_call();

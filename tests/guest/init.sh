@@ -649,7 +649,7 @@ mediatedmutants|mediatedmutantsiommu)
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
 		vmxaway-*) vmxaway "$vmxnet3" ;;
 		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
-		vmxstress-*) vmxstress "$vmxnet3" "$mode" 5 ;;
+		vmxstress-*) vmxstress "$vmxnet3" "$mode" 20 ;;
 		*)	timeout 120 $kselftest/uio/uio_vmxnet3_test -t "$test" ;;
 		esac </dev/null >/tmp/mutant 2>&1 && said=missed || said=caught
 		cat /tmp/mutant

@@ -45,7 +45,10 @@ MUTANTS = (
     # The check
     ('no upper bound', 'submit_boundaries',
      ' &&\n\t       request->len <= page->left - offset;', ';'),
-    ('no upper bound, for an IOMMU', 'iommu vmxfuzz',
+    ('no check, for an IOMMU', 'iommu vmxfuzz',
+     '\tif (index >= mem->num_pages)\n\t\treturn false;\n', '\t(void)index;\n',
+     'page = &mem->pages[array_index_nospec(index, mem->num_pages)];\n\t*dma = page->dma + offset;',
+     'page = &mem->pages[0];\n\t(void)offset;\n\t*dma = page->dma + request->offset;',
      ' &&\n\t       request->len <= page->left - offset;', ';'),
     ('no upper bound of the offset', 'submit_boundaries',
      '\tif (index >= mem->num_pages)\n\t\treturn false;\n', '',
