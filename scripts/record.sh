@@ -4,9 +4,9 @@
 # Needs:  to publish, the kernel tree: the description of its branch is the text
 #         of the cover letter
 # Makes:  out/long/NAME: the commit, what ran and the last line it printed. With
-#         PUBLISH=1 the table of all that are there, between the markers of
-#         README.md and the lines "In full, and the commit:" and '"make check" runs
-#         each of them in short.' of the cover letter
+#         PUBLISH=1 the table of all that are there, and of what README.md has of
+#         others, between the markers of README.md and the lines "In full, and the
+#         commit:" and '"make check" runs each of them in short.' of the cover letter
 # Usage:  [PUBLISH=1] record.sh [NAME WHAT LINE]
 . "$(dirname "$0")/lib.sh"
 
@@ -18,6 +18,12 @@ if [ $# != 0 ]; then
 	printf '%s\t%s\t%s\n' "$commit" "$2" "$3" >"$records/$1"
 fi
 [ -n "${PUBLISH:-}" ] || exit 0
+
+# What ran where out/ is not.
+# shellcheck disable=SC2016 # marks of the table
+while read -r name line; do
+	[ -f "$records/$name" ] || printf '%s\n' "$line" >"$records/$name"
+done < <(sed -nE 's/^\| `make ([a-z]+)` \| (.*) \| `(.*)` \| ([0-9a-f+]+) \|$/\1 \4\t\2\t\3/p' "$TOP/README.md")
 
 # The table instead of what is between the lines BEGIN and END.
 put() {	# FILE BEGIN END TABLE
