@@ -4,7 +4,8 @@ export MINUTES KERNEL LTS SUBMITTER SIGNOFF V JOBS ROUNDS SEED CALLS INTERRUPTS 
 
 help:
 	@echo 'make run       boot a kernel with the series in QEMU and run its kselftests'
-	@echo 'make check     all tests: the above, and what the bots of the kernel run'
+	@echo 'make check     an hour of tests: the above, and what the bots of the kernel run'
+	@echo 'make check-all all tests, which takes hours'
 	@echo 'make check-X   one of them, X being'
 	@scripts/check.sh --list | fold -s -w 60 | sed 's/^/               /'
 	@echo 'make coverage  the lines of the series that the kselftests run'

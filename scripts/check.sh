@@ -1,5 +1,6 @@
 #!/bin/bash
-# The tests: everything that can be checked here, one line a check.
+# The tests, one line a check: those that take an hour in all on two CPUs from
+# nothing, or with "all" everything that can be checked here, which takes hours.
 #
 # Only what the series could have caused counts: the same check on the tree
 # without it says what was there before.
@@ -7,8 +8,8 @@
 # Needs:  root, to install what is missing; 12 GB of disk
 # Makes:  out/check: a log per check, and "rc passed failed" in NAME.result
 # Prints: a line per check with its time; "N passed, N failed" last
-# Usage:  [MINUTES=N] check.sh [CHECK...]
-#         with MINUTES, none begins later than that: what is left out is named
+# Usage:  [MINUTES=N] check.sh [all|CHECK...]
+#         what is left out is named; with MINUTES, none begins later than that
 #         check.sh --list
 . "$(dirname "$0")/lib.sh"
 
@@ -38,6 +39,9 @@ on_source=(tree view checkpatch order maintainers shellcheck
 in_guests=(run compat mediated wc dpdk demo debug arm64-64k coverage bench
 	   mutants races fuzz soak previous lts dkms rt kcsan)
 all=("${on_source[@]}" "${in_guests[@]}")
+# Those with a kernel of their own, or of which "make X" does the whole.
+longer=(smatch check-uapi debug arm64-64k coverage bench
+	mutants races fuzz soak previous dkms rt kcsan)
 
 # What a check says last, and why it could not be done (exit code 77).
 fail() { printf '%s\n' "$*"; return 1; }
@@ -161,7 +165,11 @@ exclusive
 mkdir -p "$logs"
 passed=0 failed=0 missing=() late=() broken=()
 checks=("$@")
-[ $# -gt 0 ] || checks=("${all[@]}")
+[ "$*" != all ] || checks=("${all[@]}")
+[ $# != 0 ] || {
+	mapfile -t checks < <(printf '%s\n' "${all[@]}" | grep -vxF -f <(printf '%s\n' "${longer[@]}"))
+	say "only by \"make check-all\": ${longer[*]}"
+}
 for name in "${checks[@]}"; do
 	[[ " ${all[*]} " = *" $name "* ]] || die "no check named $name: ${all[*]}"
 done

@@ -1175,6 +1175,44 @@ TEST_F(extra, no_pad_is_left_behind)
 	fclose(f);
 }
 
+/* The rest of the last page is another's: what was claimed of the first is given back. */
+TEST_F(extra, first_pad_is_given_back)
+{
+	int log = log_open(), cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX), bar;
+	uint32_t table = pci_config(bdf, cap + PCI_MSIX_TABLE, 4);
+	uint64_t page = getpagesize(), start, len;
+	unsigned long long from, to;
+	char line[256];
+	FILE *f;
+
+	if (access(MEDDLE "shared_page", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	for (bar = 0; bar < 6; bar++) {
+		len = pci_bar(bdf, bar, IORESOURCE_MEM, &start);
+		if (len >= page && bar != (int)(table & PCI_MSIX_TABLE_BIR))
+			break;
+	}
+	if (bar == 6)
+		SKIP(return, "no BAR of a page or more but that of the table");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	ASSERT_EQ(0, meddle("shared_page", path("%s %d", bdf, bar)));
+	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+	sprintf(line, "BAR%d: no map, it shares a page", bar);
+	EXPECT_EQ(1, log_count(log, bdf, line));
+	f = fopen("/proc/iomem", "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, "uio_msix sub-page") &&
+		    sscanf(line, " %llx-%llx", &from, &to) == 2)
+			EXPECT_FALSE(from < start + len && to >= start);
+	fclose(f);
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	ASSERT_EQ(0, meddle("shared_page", path("%s 6", bdf)));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+}
+
 /* All of it damaged at once, while it is open and while it is closed. */
 TEST_F(extra, open_restores_the_state_of_the_bind)
 {

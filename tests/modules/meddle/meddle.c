@@ -12,6 +12,9 @@
  *				that it is over
  *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
  *				error has reset it
+ *	shared_page		"ADDRESS BAR" begins and ends the BAR of an unbound
+ *				device inside of its pages, and claims what is left of
+ *				the last one; "ADDRESS 6" undoes it
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -153,6 +156,46 @@ static int set_slot_reset(const char *text, const struct kernel_param *param)
 static const struct kernel_param_ops slot_reset_ops = { .set = set_slot_reset };
 module_param_cb(slot_reset, &slot_reset_ops, NULL, 0200);
 
+#define SHIFT	0x400
+
+static struct resource *shrunk, neighbour;
+
+/* As the kernel sees it: the device is not told. */
+static int set_shared_page(const char *text, const struct kernel_param *param)
+{
+	unsigned int bar;
+	struct pci_dev *pdev = parse(text, &bar);
+	int ret = 0;
+
+	if (!pdev)
+		return -EINVAL;
+	device_lock(&pdev->dev);
+	if (pdev->driver || !shrunk == (bar >= PCI_STD_NUM_BARS)) {
+		ret = -EBUSY;
+	} else if (shrunk) {
+		release_resource(&neighbour);
+		ret = adjust_resource(shrunk, shrunk->start - SHIFT,
+				      resource_size(shrunk) + 2 * SHIFT);
+		shrunk = NULL;
+	} else {
+		struct resource *res = &pdev->resource[bar];
+
+		ret = adjust_resource(res, res->start + SHIFT,
+				      resource_size(res) - 2 * SHIFT);
+		if (!ret) {
+			neighbour = DEFINE_RES_MEM_NAMED(res->end + 1, SHIFT, "meddle");
+			ret = request_resource(res->parent, &neighbour);
+			shrunk = res;
+		}
+	}
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return ret;
+}
+
+static const struct kernel_param_ops shared_page_ops = { .set = set_shared_page };
+module_param_cb(shared_page, &shared_page_ops, NULL, 0200);
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
 {
@@ -178,5 +221,5 @@ static int __init meddle_init(void)
 }
 module_init(meddle_init);
 
-MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, for tests of uio_msix");
+MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, shared pages, for tests of uio_msix");
 MODULE_LICENSE("GPL");
