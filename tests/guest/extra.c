@@ -828,6 +828,23 @@ static int try_config(const char *file)
 	return ret;
 }
 
+static int try_map_to_read(const char *file, uint64_t offset)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC), ret = 0;
+	void *p;
+
+	if (fd < 0)
+		return -errno;
+	ioctl(fd, PCIIOC_MMAP_IS_MEM);
+	p = mmap(NULL, getpagesize(), PROT_READ, MAP_SHARED, fd, offset);
+	if (p == MAP_FAILED)
+		ret = -errno;
+	else
+		munmap(p, getpagesize());
+	close(fd);
+	return ret;
+}
+
 /* Every other way to a BAR: closed while bound, open to root before and after. */
 TEST_F(extra, no_other_way_to_the_bars)
 {
@@ -850,8 +867,12 @@ TEST_F(extra, no_other_way_to_the_bars)
 			sysfs = path("%s_wc", sysfs);
 			if (!access(sysfs, F_OK))
 				EXPECT_EQ(error, try_map(sysfs, 0));
-			if (!access(proc, F_OK))
+			if (!access(proc, F_OK)) {
 				EXPECT_EQ(error, try_map(proc, start & -page));
+				/* Which anybody may open. */
+				EXPECT_EQ(user ? -EPERM : error,
+					  try_map_to_read(proc, start & -page));
+			}
 			EXPECT_EQ(error == -EINVAL ? -EPERM : error,
 				  try_map("/dev/mem", start & -page));
 			ASSERT_EQ(0, seteuid(0));
