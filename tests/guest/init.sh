@@ -152,7 +152,8 @@ until [ -e "\$1" ]; do
 	sleep 0.1
 done
 EOF
-# vmxaway ADDRESS: uio_vmxnet3 is not opened while its device is reset by somebody.
+# vmxaway ADDRESS: uio_vmxnet3 is not opened while its device is reset by somebody,
+# and puts back what a recovery that failed left of its configuration.
 cat >/bin/vmxaway <<EOF
 #!/bin/sh
 echo uio_vmxnet3 >/sys/bus/pci/devices/"\$1"/driver_override
@@ -163,7 +164,13 @@ echo "\$1 1" >/sys/module/meddle/parameters/reset
 (exec 3<>"\$uio") 2>/tmp/away
 echo "\$1 0" >/sys/module/meddle/parameters/reset
 cat /tmp/away
-grep -q 'temporarily unavailable$' /tmp/away && (exec 3<>"\$uio")
+grep -q 'temporarily unavailable$' /tmp/away && (exec 3<>"\$uio") || exit 1
+config=/sys/bus/pci/devices/"\$1"/config
+before=\$(hexdump -s 4 -n 2 "\$config")
+dd if=/dev/zero of="\$config" bs=1 seek=4 count=2 conv=notrunc 2>/dev/null
+[ "\$(hexdump -s 4 -n 2 "\$config")" != "\$before" ] || exit 1
+echo "\$1 3" >/sys/module/meddle/parameters/error
+[ "\$(hexdump -s 4 -n 2 "\$config")" = "\$before" ]
 EOF
 chmod +x /bin/aer /bin/pull /bin/plug_in /bin/vmxaway
 # Devices need not be asleep for long.

@@ -150,6 +150,8 @@ MUTANTS = (
     ('completions grow', 'completions_are_read_only', 'VMA_DONTEXPAND_BIT, ', ''),
     # Its end
     ('two opens', 'alone one_open', '\tif (udev->open || udev->away)\n\t\treturn udev->open ? -EBUSY : -EAGAIN;\n', ''),
+    ('not restored after a failed recovery', 'vmxaway',
+     '\tpci_restore_state(pdev);\n\treturn PCI_ERS_RESULT_DISCONNECT;', '\treturn PCI_ERS_RESULT_DISCONNECT;'),
     ('opens during a reset', 'vmxaway',
      '\tif (udev->open || udev->away)\n', '\tif (udev->open)\n'),
     ('lives on after its end', 'alone unbind_in_traffic', '\tinfo->irq = 0;\n\t/* First', '\t/* First'),

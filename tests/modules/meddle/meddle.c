@@ -10,6 +10,8 @@
  *	slot_resets		to be read: how many resets went by a hot-plug slot
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
+ *	error			"ADDRESS STATE" tells its driver of an error, 3 being one
+ *				without recovery
  *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
  *				error has reset it
  *	shared_page		"ADDRESS BAR" begins and ends the BAR of an unbound
@@ -140,6 +142,21 @@ static int set_reset(const char *text, const struct kernel_param *param)
 
 static const struct kernel_param_ops reset_ops = { .set = set_reset };
 module_param_cb(reset, &reset_ops, NULL, 0200);
+
+static void tell_error(struct pci_dev *pdev,
+		       const struct pci_error_handlers *handlers, unsigned int state)
+{
+	if (handlers->error_detected)
+		handlers->error_detected(pdev, (__force pci_channel_state_t)state);
+}
+
+static int set_error(const char *text, const struct kernel_param *param)
+{
+	return tell(text, tell_error);
+}
+
+static const struct kernel_param_ops error_ops = { .set = set_error };
+module_param_cb(error, &error_ops, NULL, 0200);
 
 static void tell_slot_reset(struct pci_dev *pdev,
 			    const struct pci_error_handlers *handlers, unsigned int value)
