@@ -1116,6 +1116,9 @@ TEST_F(extra, absent_device)
 	uio_msix_close(&self->dev);
 	EXPECT_GT(closed + 30, time(NULL));
 	EXPECT_EQ(-ENODEV, uio_msix_open(&self->dev));
+	closed = time(NULL);
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_GT(closed + 30, time(NULL));
 	refused(_metadata, bdf, -ENODEV, "MSI-X table is in no BAR");
 	secondary_bus(bus);
 	EXPECT_NE(0xffffU, pci_config(bdf, 0, 2));
@@ -1190,47 +1193,200 @@ TEST_F(extra, no_pad_is_left_behind)
 	}
 	fclose(f);
 	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(0U, get_u64(pci(bdf, "enable")));
 	f = fopen("/proc/iomem", "re");
 	while (f && fgets(line, sizeof(line), f))
 		EXPECT_FALSE(!!strstr(line, "uio_msix"));
 	fclose(f);
 }
 
-/* The rest of the last page is another's: what was claimed of the first is given back. */
-TEST_F(extra, first_pad_is_given_back)
+/* A BAR of a page or more, but not that of the MSI-X table; 6 if there is none. */
+static int other_bar(uint64_t *start, uint64_t *len)
 {
-	int log = log_open(), cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX), bar;
+	int cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX), bar;
 	uint32_t table = pci_config(bdf, cap + PCI_MSIX_TABLE, 4);
-	uint64_t page = getpagesize(), start, len;
-	unsigned long long from, to;
-	char line[256];
-	FILE *f;
 
-	if (access(MEDDLE "shared_page", F_OK))
-		SKIP(return, "no tests/modules/meddle");
 	for (bar = 0; bar < 6; bar++) {
-		len = pci_bar(bdf, bar, IORESOURCE_MEM, &start);
-		if (len >= page && bar != (int)(table & PCI_MSIX_TABLE_BIR))
+		*len = pci_bar(bdf, bar, IORESOURCE_MEM, start);
+		if (*len >= (uint64_t)getpagesize() &&
+		    bar != (int)(table & PCI_MSIX_TABLE_BIR))
 			break;
 	}
-	if (bar == 6)
-		SKIP(return, "no BAR of a page or more but that of the table");
-	uio_msix_close(&self->dev);
-	ASSERT_EQ(0, pci_bind(bdf, ""));
-	ASSERT_EQ(0, meddle("shared_page", path("%s %d", bdf, bar)));
-	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
-	sprintf(line, "BAR%d: no map, it shares a page", bar);
-	EXPECT_EQ(1, log_count(log, bdf, line));
-	f = fopen("/proc/iomem", "re");
+	return bar;
+}
+
+/* How much uio_msix has claimed beside BARs in [@start, @start + @len). */
+static uint64_t pads(uint64_t start, uint64_t len)
+{
+	FILE *f = fopen("/proc/iomem", "re");
+	unsigned long long from, to;
+	char line[256];
+	uint64_t sum = 0;
+
 	while (f && fgets(line, sizeof(line), f))
 		if (strstr(line, "uio_msix sub-page") &&
-		    sscanf(line, " %llx-%llx", &from, &to) == 2)
-			EXPECT_FALSE(from < start + len && to >= start);
+		    sscanf(line, " %llx-%llx", &from, &to) == 2 &&
+		    from < start + len && to >= start)
+			sum += to - from + 1;
 	fclose(f);
-	EXPECT_EQ(0, pci_bind(bdf, ""));
-	ASSERT_EQ(0, meddle("shared_page", path("%s 6", bdf)));
+	return sum;
+}
+
+/*
+ * With the rest of the last page another's, what was claimed of the first one is
+ * given back.
+ */
+TEST_F(extra, bar_inside_of_its_pages)
+{
+	uint64_t start, len, sub_start, sub_len;
+	int log = log_open(), bar, i, mapped, taken;
+	char line[64];
+
+	bar = other_bar(&start, &len);
+	if (access(MEDDLE "sub_page", F_OK) || bar == 6)
+		SKIP(return, "no tests/modules/meddle, or no BAR but that of the table");
+	uio_msix_close(&self->dev);
+	for (taken = 0; taken < 2; taken++) {
+		ASSERT_EQ(0, pci_bind(bdf, ""));
+		ASSERT_EQ(0, meddle("sub_page", path("%s %d", bdf, bar)));
+		if (taken)
+			EXPECT_EQ(0, meddle("neighbour", "1"));
+		EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+		EXPECT_EQ(0, uio_msix_find(&self->dev, bdf));
+		sub_len = pci_bar(bdf, bar, IORESOURCE_MEM, &sub_start);
+		sprintf(line, "BAR%d", bar);
+		mapped = 0;
+		for (i = 0; i < self->dev.num_maps; i++) {
+			if (strcmp(self->dev.maps[i].name, line))
+				continue;
+			mapped++;
+			EXPECT_EQ(start, self->dev.maps[i].addr);
+			EXPECT_EQ(len, self->dev.maps[i].size);
+			EXPECT_EQ(sub_start - start, self->dev.maps[i].offset);
+		}
+		EXPECT_EQ(!taken, mapped);
+		EXPECT_EQ(taken ? 0 : len - sub_len, pads(start, len));
+		sprintf(line, "BAR%d: no map, it shares a page", bar);
+		EXPECT_EQ(taken, log_count(log, bdf, line));
+		EXPECT_EQ(0, pci_bind(bdf, ""));
+		EXPECT_EQ(0U, pads(start, len));
+		if (taken)
+			EXPECT_EQ(0, meddle("neighbour", "0"));
+		ASSERT_EQ(0, meddle("sub_page", path("%s 6", bdf)));
+	}
 	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+}
+
+/* Those that are left out are named. */
+TEST_F(extra, more_maps_than_uio_has)
+{
+	int log = log_open(), cap = pci_find_cap(bdf, PCI_CAP_ID_MSIX), bar, maps = 0;
+	uint32_t table = pci_config(bdf, cap + PCI_MSIX_TABLE, 4);
+	uint64_t page = getpagesize(), start, len, from, to;
+
+	if (access(MEDDLE "more_bars", F_OK) || pci_is_vf(bdf))
+		SKIP(return, "no tests/modules/meddle, or a VF");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	ASSERT_EQ(0, meddle("more_bars", path("%s 1", bdf)));
+	for (bar = 0; bar < 6; bar++) {
+		len = pci_bar(bdf, bar, IORESOURCE_MEM, &start);
+		if (!len || shares_page(start, len))
+			continue;
+		if (bar != (int)(table & PCI_MSIX_TABLE_BIR)) {
+			maps++;
+			continue;
+		}
+		from = start + (table & PCI_MSIX_TABLE_OFFSET);
+		to = from + ((pci_config(bdf, cap + PCI_MSIX_FLAGS, 2) &
+			      PCI_MSIX_FLAGS_QSIZE) + 1) * PCI_MSIX_ENTRY_SIZE;
+		maps += (from & -page) > (start & -page);
+		maps += ((to + page - 1) & -page) < ((start + len + page - 1) & -page);
+	}
+	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+	EXPECT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(maps > 5 ? 5 : maps, self->dev.num_maps);
+	EXPECT_EQ(maps > 5 ? maps - 5 : 0, log_count(log, bdf, "UIO has no more"));
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	ASSERT_EQ(0, meddle("more_bars", path("%s 0", bdf)));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	if (maps <= 5)
+		SKIP(return, "too few BARs");
+}
+
+/* Some devices lose MSI-X with INTx: the PCI core knows which. */
+TEST_F(extra, intx_stays_where_msix_goes_with_it)
+{
+	uint16_t off = PCI_COMMAND_INTX_DISABLE;
+
+	if (access(MEDDLE "intx_bug", F_OK) || pci_is_vf(bdf))
+		SKIP(return, "no tests/modules/meddle, or a VF");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	config_write(PCI_COMMAND, 2, pci_config(bdf, PCI_COMMAND, 2) & ~off);
+	ASSERT_EQ(0, meddle("intx_bug", path("%s 1", bdf)));
+	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
+	EXPECT_EQ(0U, pci_config(bdf, PCI_COMMAND, 2) & off);
+	EXPECT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_EQ(0U, pci_config(bdf, PCI_COMMAND, 2) & off);
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(0U, pci_config(bdf, PCI_COMMAND, 2) & off);
+	ASSERT_EQ(0, meddle("intx_bug", path("%s 0", bdf)));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	EXPECT_EQ(off, pci_config(bdf, PCI_COMMAND, 2) & off);
+}
+
+/* A reset by others is none that counts. */
+TEST_F(extra, open_resets_what_may_be_dirty_only)
+{
+	const char *resets = MEDDLE "resets";
+	uint64_t before, after;
+	char word[256];
+
+	if (access(resets, F_OK) || !*get(pci(bdf, "reset_method"), word))
+		SKIP(return, "no tests/modules/meddle, or %s cannot be reset", bdf);
+	uio_msix_close(&self->dev);
+	before = get_u64(resets);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_EQ(before, get_u64(resets));
+	uio_msix_close(&self->dev);
+	after = get_u64(resets);
+	EXPECT_LT(before, after);
+	ASSERT_EQ(0, meddle("reset", path("%s 1", bdf)));
+	ASSERT_EQ(0, meddle("reset", path("%s 0", bdf)));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_LT(after, get_u64(resets));
+}
+
+/* Nobody resets it any more, but the bus may have been. */
+TEST_F(extra, error_without_recovery)
+{
+	struct uio_msix_info info;
+	uint32_t before[64 / 4];
+	int i;
+
+	if (access(MEDDLE "error", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	uio_msix_close(&self->dev);
+	for (i = 0; i < 64 / 4; i++)
+		before[i] = pci_config(bdf, i * 4, 4);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	config_write(PCI_COMMAND, 2, 0);
+	config_write(PCI_BASE_ADDRESS_0, 4, 0);
+	config_write(PCI_INTERRUPT_LINE, 1, 0xee);
+	ASSERT_EQ(0, meddle("error", path("%s 3", bdf)));
+	for (i = 0; i < 64 / 4; i++)
+		EXPECT_EQ(before[i], pci_config(bdf, i * 4, 4)) {
+			TH_LOG("at 0x%x", i * 4);
+		}
+	EXPECT_EQ(-1, ioctl(self->dev.fd, UIO_MSIX_GET_INFO, &info));
+	EXPECT_EQ(ENODEV, errno);
+	uio_msix_close(&self->dev);
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 

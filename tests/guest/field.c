@@ -28,6 +28,7 @@
 #define CHILD_S		600
 #define NOBODY		65534
 #define CONFIG_ID	0
+#define CPU1_ONLINE	"/sys/devices/system/cpu/cpu1/online"
 
 static const char *bdf, *other;
 
@@ -315,6 +316,73 @@ TEST_F_TIMEOUT(field, affinity_is_kept, TIMEOUT)
 		}
 		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 	}
+}
+
+/* With an interrupt for it on its way, or held back in the device. */
+TEST_F_TIMEOUT(field, cpu_goes_offline, TIMEOUT)
+{
+	int irq = uio_msix_irq(&self->dev, 0), round;
+
+	if (access(CPU1_ONLINE, F_OK))
+		SKIP(return, "CPU 1 stays");
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, put(path("/proc/irq/%d/smp_affinity", irq), "2"));
+		/* The next interrupt is what moves it. */
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+		ASSERT_EQ(0, set_mask(&self->dev, 0, round % 2));
+		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+		ASSERT_EQ(0, put(CPU1_ONLINE, "0"));
+		if (round % 2) {
+			EXPECT_EQ(0, events(self->efd, QUIET_MS));
+			EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+		}
+		EXPECT_EQ(1, events(self->efd, EVENT_MS));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+		ASSERT_EQ(0, put(CPU1_ONLINE, "1"));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+		EXPECT_EQ(0, events(self->efd, QUIET_MS));
+	}
+}
+
+/* Nobody reads it: that holds up neither its own interrupts nor others. */
+TEST_F_TIMEOUT(field, full_eventfd, TIMEOUT)
+{
+	struct pollfd full = { .fd = self->efd };
+	uint64_t nearly = UINT64_MAX - 1;
+	int second = new_eventfd();
+
+	ASSERT_EQ(0, set_eventfd(&self->dev, 1, second));
+	ASSERT_EQ(8, write(self->efd, &nearly, sizeof(nearly)));
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	ASSERT_EQ(1, poll(&full, 1, EVENT_MS));
+	EXPECT_EQ(POLLERR, full.revents);
+	ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
+	EXPECT_TRUE(fires(&self->dev, 1, second));
+	EXPECT_EQ((int)UINT64_MAX, events(self->efd, EVENT_MS));
+	events(self->efd, QUIET_MS);
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* Who has asked for one, instead of a poll() on the file. */
+TEST_F_TIMEOUT(field, signal_at_the_end, TIMEOUT)
+{
+	struct timespec at_once = { }, soon = { .tv_sec = EVENT_MS / 1000 };
+	siginfo_t info = { };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	ASSERT_EQ(0, fcntl(self->dev.fd, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->dev.fd, F_SETSIG, SIGRTMIN));
+	ASSERT_EQ(0, fcntl(self->dev.fd, F_SETFL, O_ASYNC));
+	ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+	EXPECT_EQ(-1, sigtimedwait(&set, NULL, &at_once));
+	ASSERT_EQ(0, put(pci(bdf, "reset"), "1"));
+	EXPECT_EQ(SIGRTMIN, sigtimedwait(&set, &info, &soon));
+	EXPECT_EQ(POLL_HUP, info.si_code);
+	EXPECT_EQ(self->dev.fd, info.si_fd);
+	EXPECT_TRUE(is_dead(&self->dev));
 }
 
 /* A worker that comes and goes takes nothing along. */

@@ -6,17 +6,20 @@
  *	hold			"ADDRESS MS" holds the lock of the device for so long
  *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device;
  *				the driver for kernels before 7.2 does not look
+ *	intx_bug		the same
+ *	more_bars		"ADDRESS 1" gives an unbound device as many memory BARs
+ *				as can be, which it does not know; "ADDRESS 0" undoes it
  *	fail_reset		resets by the driver fail with this errno; 0 for not
- *	slot_resets		to be read: how many resets went by a hot-plug slot
+ *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
  *	error			"ADDRESS STATE" tells its driver of an error, 3 being one
  *				without recovery
  *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
  *				error has reset it
- *	shared_page		"ADDRESS BAR" begins and ends the BAR of an unbound
- *				device inside of its pages, and claims what is left of
- *				the last one; "ADDRESS 6" undoes it
+ *	sub_page		"ADDRESS BAR" begins and ends the BAR of an unbound
+ *				device inside of its pages; "ADDRESS 6" undoes it
+ *	neighbour		1 claims what is left of the last page then, 0 not
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -29,8 +32,12 @@
 static int fail_reset;
 module_param(fail_reset, int, 0600);
 
+static unsigned long resets;
+module_param(resets, ulong, 0400);
+
 static int reset_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
+	resets++;
 	if (fail_reset)
 		regs_set_return_value(regs, -fail_reset);
 	return 0;
@@ -178,31 +185,70 @@ module_param_cb(slot_reset, &slot_reset_ops, NULL, 0200);
 static struct resource *shrunk, neighbour;
 
 /* As the kernel sees it: the device is not told. */
-static int set_shared_page(const char *text, const struct kernel_param *param)
+static int set_sub_page(const char *text, const struct kernel_param *param)
 {
 	unsigned int bar;
 	struct pci_dev *pdev = parse(text, &bar);
-	int ret = 0;
+	int ret = -EBUSY;
 
 	if (!pdev)
 		return -EINVAL;
 	device_lock(&pdev->dev);
-	if (pdev->driver || !shrunk == (bar >= PCI_STD_NUM_BARS)) {
-		ret = -EBUSY;
-	} else if (shrunk) {
-		release_resource(&neighbour);
+	if (!pdev->driver && !shrunk && bar < PCI_STD_NUM_BARS) {
+		shrunk = &pdev->resource[bar];
+		ret = adjust_resource(shrunk, shrunk->start + SHIFT,
+				      resource_size(shrunk) - 2 * SHIFT);
+	} else if (!pdev->driver && shrunk && bar >= PCI_STD_NUM_BARS) {
 		ret = adjust_resource(shrunk, shrunk->start - SHIFT,
 				      resource_size(shrunk) + 2 * SHIFT);
 		shrunk = NULL;
-	} else {
-		struct resource *res = &pdev->resource[bar];
+	}
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return ret;
+}
 
-		ret = adjust_resource(res, res->start + SHIFT,
-				      resource_size(res) - 2 * SHIFT);
-		if (!ret) {
-			neighbour = DEFINE_RES_MEM_NAMED(res->end + 1, SHIFT, "meddle");
-			ret = request_resource(res->parent, &neighbour);
-			shrunk = res;
+static const struct kernel_param_ops sub_page_ops = { .set = set_sub_page };
+module_param_cb(sub_page, &sub_page_ops, NULL, 0200);
+
+static int set_neighbour(const char *text, const struct kernel_param *param)
+{
+	if (!shrunk)
+		return -EINVAL;
+	if (*text == '0')
+		return release_resource(&neighbour);
+	neighbour = DEFINE_RES_MEM_NAMED(shrunk->end + 1, SHIFT, "meddle");
+	return request_resource(shrunk->parent, &neighbour);
+}
+
+static const struct kernel_param_ops neighbour_ops = { .set = set_neighbour };
+module_param_cb(neighbour, &neighbour_ops, NULL, 0200);
+
+static const char invented[] = "meddle";
+
+static int set_more_bars(const char *text, const struct kernel_param *param)
+{
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+	struct resource *res;
+	int i, ret = 0;
+
+	if (!pdev)
+		return -EINVAL;
+	device_lock(&pdev->dev);
+	for (i = 0; i < PCI_STD_NUM_BARS && !ret; i++) {
+		res = &pdev->resource[i];
+		if (pdev->driver) {
+			ret = -EBUSY;
+		} else if (value && !res->flags) {
+			*res = DEFINE_RES_MEM_NAMED(0, PAGE_SIZE, invented);
+			ret = pci_bus_alloc_resource(pdev->bus, res, PAGE_SIZE, PAGE_SIZE,
+						     0, IORESOURCE_MEM, NULL, NULL);
+			if (ret)
+				*res = (struct resource){ };
+		} else if (!value && res->name == invented) {
+			ret = release_resource(res);
+			*res = (struct resource){ };
 		}
 	}
 	device_unlock(&pdev->dev);
@@ -210,8 +256,26 @@ static int set_shared_page(const char *text, const struct kernel_param *param)
 	return ret;
 }
 
-static const struct kernel_param_ops shared_page_ops = { .set = set_shared_page };
-module_param_cb(shared_page, &shared_page_ops, NULL, 0200);
+static const struct kernel_param_ops more_bars_ops = { .set = set_more_bars };
+module_param_cb(more_bars, &more_bars_ops, NULL, 0200);
+
+static int set_intx_bug(const char *text, const struct kernel_param *param)
+{
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+
+	if (!pdev)
+		return -EINVAL;
+	if (value)
+		pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+	else
+		pdev->dev_flags &= ~PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+	pci_dev_put(pdev);
+	return 0;
+}
+
+static const struct kernel_param_ops intx_bug_ops = { .set = set_intx_bug };
+module_param_cb(intx_bug, &intx_bug_ops, NULL, 0200);
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
@@ -238,5 +302,5 @@ static int __init meddle_init(void)
 }
 module_init(meddle_init);
 
-MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, shared pages, for tests of uio_msix");
+MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, BARs, for tests of uio_msix");
 MODULE_LICENSE("GPL");
