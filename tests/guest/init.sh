@@ -77,7 +77,7 @@ cat >/bin/perl <<'EOF'
 # perl prefix.pl
 while IFS= read -r line; do printf '# %s\n' "$line"; done
 EOF
-ln -s /bin/perl /usr/bin/perl
+ln -s /bin/perl /bin/env /usr/bin
 chmod +x /bin/monitor /bin/perl
 for name in /sys/class/virtio-ports/*/name; do
 	[ "$(cat "$name" 2>/dev/null)" != monitor ] ||
