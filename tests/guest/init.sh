@@ -422,12 +422,11 @@ devices)
 mutant)
 	# The quick ones first.
 	run rocker "$(device 1 1b36:0006)"
-	bits32
-	run rocker-32 "$(device 1 1b36:0006)"
-	bits64
 	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 	enable_vfs
 	run igb-vf "$vf"
+	bits32
+	run rocker-32 "$(device 1 1b36:0006)"
 	programs=fail_nth
 	run rocker-faults "$(device 1 1b36:0006)"
 	;;
