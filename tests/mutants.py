@@ -203,7 +203,7 @@ MUTANTS = (
     ('no end by unbind', DRIVER, '\tudev->info.disconnect = uio_msix_end;\n', ''),
     ('no reset at unbind', DRIVER,
      '\t\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);\n', ''),
-    ('unbind waits for what is not there', DRIVER,
+    ('unbind resets what is not there', DRIVER,
      '\tif (pci_device_is_present(pdev)) {\n\t\tpci_cfg', '\tif (1) {\n\t\tpci_cfg'),
     ('unbind resets by the slot', DRIVER,
      'uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug)', 'uio_msix_reset(udev, false)'),
