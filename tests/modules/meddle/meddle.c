@@ -198,6 +198,8 @@ static int set_sub_page(const char *text, const struct kernel_param *param)
 		shrunk = &pdev->resource[bar];
 		ret = adjust_resource(shrunk, shrunk->start + SHIFT,
 				      resource_size(shrunk) - 2 * SHIFT);
+		if (ret)
+			shrunk = NULL;
 	} else if (!pdev->driver && shrunk && bar >= PCI_STD_NUM_BARS) {
 		ret = adjust_resource(shrunk, shrunk->start - SHIFT,
 				      resource_size(shrunk) + 2 * SHIFT);
