@@ -13,6 +13,7 @@
 
 logs=$TOP/out/bench
 exclusive
+commit=$(commit)
 packages gnuplot-nox
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -66,5 +67,5 @@ else
 	python3 "$TOP/bench/bench.py" "$logs" || rc=$?
 fi
 tail -n 1 "$logs/targets"
-"$TOP/scripts/record.sh" bench "all" "$(tail -n 1 "$logs/targets")"
+"$TOP/scripts/record.sh" bench "$commit" "all" "$(tail -n 1 "$logs/targets")"
 exit $rc

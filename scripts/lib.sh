@@ -40,6 +40,13 @@ exclusive() {
 	export UIO_MSIX_EXCLUSIVE=1
 }
 
+# The commit that is about to be tested, with a + if more than that has changed.
+commit() {
+	local commit
+	commit=$(git -C "$TOP" rev-parse --short=12 HEAD 2>/dev/null) || commit=unknown
+	echo "$commit$(git -C "$TOP" status --porcelain 2>/dev/null | sed 's/.*/+/; q')"
+}
+
 # Begin a stage of the main job, with the time since the start.
 stage() {
 	printf '[%3d s] %s\n' $(($(date +%s) - START)) "$*"

@@ -112,12 +112,13 @@ in_full() {
 }
 
 exclusive
+commit=$(commit)
 rm -f "$logs/summary"
 set +e
 (set -e; "$name")
 rc=$?
 set -e
 if [ -s "$logs/summary" ] && what=$(in_full); then
-	"$TOP/scripts/record.sh" "$name" "$what" "$(tail -n 1 "$logs/summary")"
+	"$TOP/scripts/record.sh" "$name" "$commit" "$what" "$(tail -n 1 "$logs/summary")"
 fi
 [ $rc = 0 ]

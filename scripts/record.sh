@@ -7,15 +7,13 @@
 #         PUBLISH=1 the table of all that are there, and of what README.md has of
 #         others, between the markers of README.md and the lines "In full, and the
 #         commit:" and '"make check-all" runs each of them in short.' of the cover letter
-# Usage:  [PUBLISH=1] record.sh [NAME WHAT LINE]
+# Usage:  [PUBLISH=1] record.sh [NAME COMMIT WHAT LINE]
 . "$(dirname "$0")/lib.sh"
 
 records=$TOP/out/long
 mkdir -p "$records"
 if [ $# != 0 ]; then
-	commit=$(git -C "$TOP" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-	[ -z "$(git -C "$TOP" status --porcelain 2>/dev/null)" ] || commit+=+
-	printf '%s\t%s\t%s\n' "$commit" "$2" "$3" >"$records/$1"
+	printf '%s\t%s\t%s\n' "$2" "$3" "$4" >"$records/$1"
 fi
 [ -n "${PUBLISH:-}" ] || exit 0
 

@@ -335,6 +335,62 @@ DEBUG = {name for name, *_ in MUTANTS if 'leak' in name} | {
     'fault without the lock',
 }
 
+# The boot to begin with, where the first device of "mutant" would not notice.
+FIRST = {
+    'mutant:rocker-faults': (
+        'trigger kept when request_irq() fails',
+        'name leaks when request_irq() fails',
+        'eventfd leaks when attach fails',
+        'vectors leak when open fails',
+        'state of the bind leaks when the bind fails',
+        'BARs stay claimed when the bind fails',
+        'enabled when the bind fails',
+        'core: a failed registration tells nobody',
+        'core: usable after a failed registration',
+        'core: open before it has its uio_dev',
+    ),
+    'mutant:igb': (
+        'D3hot not left',
+        'state of the bind not restored',
+        'restores what is saved by others',
+        'reset while clean',
+        'clean after a reset by others',
+        'never reset',
+        'clean after a failed reset',
+        'opens after a failed reset',
+        'clean after it was used',
+        'no second try for the lock',
+        'tries for the lock for long',
+        'EBUSY for the lock',
+        'opens without the lock',
+        'no reset at close',
+        'no reset at unbind',
+        'unbind resets what is not there',
+        'unbind resets by the slot',
+        'no end by a reset',
+        'no end by an error',
+        'no end by an error that is not fatal',
+        'no end by the reset of an error',
+        'not restored after an error',
+        'not restored without recovery',
+        'frozen, but asks for no reset',
+        'does not recover',
+        'VFs by default',
+        'VFs always',
+        'PF with VFs',
+        'no reset before the first open',
+        'one I/O BAR is another',
+    ),
+    'mutant:rocker-32': ('core: no 32-bit programs',),
+    'injected': ('table of one page',),
+    'field': ('nobody is signalled at the end',),
+    'iommu': ('no taint with an IOMMU', 'the wrong line', 'confined by identity'),
+    'lockdown': ('opens under lockdown', 'binds under lockdown'),
+    'nomsi': ('errno of the PCI core for no MSI-X',),
+}
+FIRST = {name: boot for boot, names in FIRST.items() for name in names}
+assert set(FIRST) | DEBUG <= {name for name, *_ in MUTANTS}
+
 
 def module(tree, build, work, path, before, after):
     """Build the module of PATH with the change; return its file."""
@@ -371,7 +427,7 @@ def image(build, work, ko):
     shutil.rmtree(root)
 
 
-def verdict(work, out, baseline, races):
+def verdict(name, work, out, baseline, races):
     """The first test that fails, or what else goes wrong; None if nothing."""
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
@@ -379,6 +435,8 @@ def verdict(work, out, baseline, races):
     boots = ['mutant', 'injected', 'unplug', 'field', 'iommu', 'lockdown', 'nomsi']
     if races:
         boots[0:0] = ['racesrocker', 'racesrocker:mmap']
+    if name in FIRST:
+        boots.insert(0, FIRST[name])
     for boot in boots:
         args = ['until-failure']
         env = dict(os.environ, LIMIT='1500' if races else '400')
@@ -430,7 +488,7 @@ def main():
                 raise SystemExit(f'error: mutant {number} ({name}) does not build')
             image(build, work, ko)
             logs = os.path.join(os.path.dirname(baseline), str(number))
-            caught = verdict(work, logs, baseline, last)
+            caught = verdict(name, work, logs, baseline, last)
             shutil.rmtree(work)
             if caught:
                 return number, caught

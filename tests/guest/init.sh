@@ -420,15 +420,19 @@ devices)
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf "$vf"; }
 	;;
 mutant)
-	# The quick ones first.
-	run rocker "$(device 1 1b36:0006)"
-	run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
-	enable_vfs
-	run igb-vf "$vf"
-	bits32
-	run rocker-32 "$(device 1 1b36:0006)"
-	programs=fail_nth
-	run rocker-faults "$(device 1 1b36:0006)"
+	# The quick ones first; or the one that is named.
+	for name in ${2:-rocker igb igb-vf rocker-32 rocker-faults}; do
+		case $name in
+		igb-vf) enable_vfs ;;
+		rocker-32) bits32 ;;
+		rocker-faults) programs=fail_nth ;;
+		esac
+		case $name in
+		igb) run igb "$pf" UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME" ;;
+		igb-vf) run igb-vf "$vf" ;;
+		*) run "$name" "$(device 1 1b36:0006)" ;;
+		esac
+	done
 	;;
 faults)
 	programs=fail_nth
