@@ -205,7 +205,10 @@ field|wc)
 		-chardev "socket,id=ivshmem,path=$sock/ivshmem"
 		-device "ivshmem-doorbell,vectors=8,chardev=ivshmem") ;;
 onecpu)
-	machine+=(-smp 1 -device "nvme,serial=big,msix_qsize=300" -device rocker) ;;
+	# An old machine, whose slots are conventional and whose handlers are threads.
+	machine+=(-M pc -smp 1 -device "nvme,serial=big,msix_qsize=300" -device rocker
+		-device e1000e,romfile=)
+	args+=" threadirqs" ;;
 kexec)
 	# Slow, for it to read long after.
 	machine+=(-drive "$(disk slow),throttling.iops-total=2" -device "nvme,serial=slow,drive=slow")
@@ -241,7 +244,7 @@ esac
 # locks without how they were used before.
 reports() {
 	tr -d '\r' <"$1" | awk '
-		/WARNING: |BUG[: ]|INFO: (possible|trying|task|rcu)|UBSAN: |Oops|general protection|unreferenced object|DEBUG_LOCKS_WARN/ {
+		/WARNING: |BUG[: ]|INFO: (possible|trying|task|rcu)|UBSAN: |Oops|general protection|unreferenced object|DEBUG_LOCKS_WARN|cannot create duplicate/ {
 			if (report) print report
 			report = $0
 			sub(/^\[[^]]*\] /, "", report)

@@ -87,7 +87,7 @@ soak() {
 }
 
 mutants() {
-	local tree
+	local tree rc=0
 	tree=$("$TOP/scripts/tree.sh")
 	# The fast one first.
 	"$TOP/scripts/build.sh" "$tree" "$CACHE/build-linux" x86_64
@@ -96,7 +96,10 @@ mutants() {
 	mkdir -p "$logs"
 	# shellcheck disable=SC2086 # a list
 	python3 "$TOP/tests/mutants.py" "$tree" "$CACHE/build-linux:$CACHE/build-linux-x86_64-debug" \
-		"$logs" "$JOBS" ${MUTANTS:-} | tee "$logs/summary"
+		"$logs" "$JOBS" ${MUTANTS:-} | tee "$logs/output" || rc=$?
+	# If it came to its end.
+	grep -x '[0-9]* mutants, [0-9]* caught' "$logs/output" >"$logs/summary"
+	return "$rc"
 }
 
 # What ran, if that was all of it.

@@ -316,6 +316,9 @@ MUTANTS = (
     ('core: open before it has its uio_dev', CORE,
      ('\tinfo->uio_dev = idev;\n\n\t/* From', '\tif (info->irq && (info->irq != UIO_IRQ_CUSTOM)) {\n\t\t/*'),
      ('\t/* From', '\tinfo->uio_dev = idev;\n\tif (info->irq && (info->irq != UIO_IRQ_CUSTOM)) {\n\t\t/*')),
+    ('core: the minor is free before the name', CORE,
+     '\tdevice_del(&idev->dev);\n\tuio_free_minor(minor);\n\tput_device(&idev->dev);\n\n\treturn;',
+     '\tuio_free_minor(minor);\n\tdevice_unregister(&idev->dev);\n\n\treturn;'),
     # With what is a moment in the original drawn out.
     ('core: read() misses what wakes it', CORE,
      'wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);',
@@ -383,7 +386,7 @@ FIRST = {
     ),
     'mutant:rocker-32': ('core: no 32-bit programs',),
     'injected': ('table of one page',),
-    'field': ('nobody is signalled at the end',),
+    'field': ('nobody is signalled at the end', 'core: the minor is free before the name'),
     'iommu': ('no taint with an IOMMU', 'the wrong line', 'confined by identity'),
     'lockdown': ('opens under lockdown', 'binds under lockdown'),
     'nomsi': ('errno of the PCI core for no MSI-X',),

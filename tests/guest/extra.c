@@ -1068,7 +1068,7 @@ TEST(bridge_and_no_msix)
 	for (i = 0; i < ARRAY_SIZE(other); i++) {
 		const char *dev = getenv(other[i][0]);
 
-		if (!dev)
+		if (!dev || !*dev)
 			SKIP(return, "no device: set %s", other[i][0]);
 		pci_driver(dev, driver);
 		refused(_metadata, dev, -ENODEV, other[i][1]);

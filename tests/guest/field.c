@@ -4,14 +4,16 @@
  * sort of machine; init.sh knows which device suits:
  *
  *	UIO_MSIX_DEV	device under test, whose driver it does not get back
- *	FIELD_PULL, FIELD_PLUG	commands for the monitor of QEMU, or of an error
- *	FIELD_MONITOR	where to write them
+ *	FIELD_PULL, FIELD_PLUG	commands for the monitor of QEMU, or of an error,
+ *	FIELD_CORRECTED	and of one that does no harm: "monitor" passes them on
  *	FIELD_OTHER	another device: a second one, or the one beside it
  */
+#include <elf.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,7 +84,7 @@ static bool wait_for(const char *dev, const char *attr, bool present)
 
 static int monitor(const char *command)
 {
-	return put(getenv("FIELD_MONITOR"), path("%s\n", getenv(command)));
+	return system(path("monitor '%s'", getenv(command)));
 }
 
 /* QEMU refuses until the slot has no power: asked again. */
@@ -419,6 +421,322 @@ TEST_F_TIMEOUT(field, child_maps_attaches_exits, TIMEOUT)
 	}
 }
 
+/* Bind and unbind @which @rounds times: how often it failed, and why at last. */
+static int bind_often(const char *which, int rounds, int *error)
+{
+	int failed = 0, ret;
+
+	while (rounds--) {
+		ret = pci_bind(which, "uio_msix") ?: pci_bind(which, "");
+		if (ret)
+			*error = ret;
+		failed += !!ret;
+	}
+	return failed;
+}
+
+/* As at boot, or when many VFs come: none gets the number of one that goes. */
+TEST_F_TIMEOUT(field, many_bound_at_once, TIMEOUT)
+{
+	const char *devices[] = { bdf, other };
+	int i, error = 0;
+
+	ASSERT_NE(NULL, other);
+	uio_msix_close(&self->dev);
+	for (i = 0; i < 2; i++) {
+		put(pci(devices[i], "reset_method"), "\n");
+		if (child())
+			continue;
+		if (bind_often(devices[i], 300, &error))
+			printf("# %s: %s\n", devices[i], strerror(-error));
+		fflush(stdout);
+		_exit(error != 0);
+	}
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, exit_code(-1));
+	for (i = 0; i < 2; i++)
+		put(pci(devices[i], "reset_method"), "default");
+}
+
+/* As powertop sets it for all devices. */
+TEST_F_TIMEOUT(field, power_is_automatic, TIMEOUT)
+{
+	const char *const files[] = { "power/control", "../power/control" };
+	char word[64];
+	int i, round;
+
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 2; i++)
+			ASSERT_EQ(0, put(pci(bdf, files[i]), "auto"));
+		usleep(1500000);
+		EXPECT_STREQ("active", get(pci(bdf, "power/runtime_status"), word));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+		uio_msix_close(&self->dev);
+		usleep(1500000);
+		EXPECT_STREQ("active", get(pci(bdf, "power/runtime_status"), word));
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+		uio_msix_close(&self->dev);
+		/* Unbound it may sleep, and its port. */
+		ASSERT_EQ(0, pci_bind(bdf, ""));
+		usleep(1500000);
+		ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	}
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, put(pci(bdf, files[i]), "on"));
+}
+
+/* All of it but the sleep: the PCI core saves, sends to D3hot, and restores. */
+TEST_F_TIMEOUT(field, suspend_as_far_as_the_platform, TIMEOUT)
+{
+	int round;
+
+	if (access("/sys/power/pm_test", F_OK))
+		SKIP(return, "no CONFIG_PM_DEBUG");
+	for (round = 0; round < 4; round++) {
+		/* Open; a dead file that stays open; closed. */
+		if (round == 2)
+			uio_msix_close(&self->dev);
+		ASSERT_EQ(0, put("/sys/power/pm_test", "platform"));
+		EXPECT_EQ(0, put("/sys/power/state", "freeze"));
+		ASSERT_EQ(0, put("/sys/power/pm_test", "none"));
+		EXPECT_FALSE(pci_master(bdf));
+		EXPECT_FALSE(pci_intx(bdf));
+		if (round < 2)
+			EXPECT_TRUE(is_dead(&self->dev));
+	}
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* A container's node stays when the device goes, and is right when it is back. */
+TEST_F_TIMEOUT(field, node_of_a_container, TIMEOUT)
+{
+	struct uio_msix dev;
+	struct stat st;
+
+	ASSERT_EQ(0, stat(self->dev.path, &st));
+	unlink("/tmp/node");
+	ASSERT_EQ(0, mknod("/tmp/node", S_IFCHR | 0600, st.st_rdev));
+	ASSERT_EQ(0, put(pci(bdf, "remove"), "1"));
+	EXPECT_TRUE(is_dead(&self->dev));
+	EXPECT_EQ(-1, open("/tmp/node", O_RDWR));
+	EXPECT_EQ(ENODEV, errno);
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
+	ASSERT_TRUE(wait_for(bdf, "vendor", true));
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+	ASSERT_EQ(0, uio_msix_find(&dev, bdf));
+	ASSERT_STREQ(self->dev.path, dev.path);
+
+	strcpy(dev.path, "/tmp/node");
+	ASSERT_EQ(0, uio_msix_open(&dev));
+	ASSERT_EQ(0, set_eventfd(&dev, 0, self->efd));
+	EXPECT_TRUE(fires(&dev, 0, self->efd));
+	/* What is left of the old session does nothing to the new one. */
+	EXPECT_TRUE(is_dead(&self->dev));
+	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	uio_msix_close(&self->dev);
+	EXPECT_TRUE(fires(&dev, 0, self->efd));
+	uio_msix_close(&dev);
+}
+
+/* An FPGA is loaded anew: its port is removed first, and all below it. */
+TEST_F_TIMEOUT(field, removed_with_its_port, TIMEOUT)
+{
+	char link[256], *port;
+
+	ASSERT_NE(NULL, realpath(path(PCI_DEVICES "%s/..", bdf), link));
+	port = strrchr(link, '/') + 1;
+	ASSERT_EQ(0, put(pci(port, "remove"), "1"));
+	EXPECT_FALSE(pci_has(bdf, "vendor"));
+	EXPECT_TRUE(is_dead(&self->dev));
+	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
+	ASSERT_TRUE(wait_for(bdf, "vendor", true));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* What nobody is told of: the session lives, without its interrupts. */
+TEST_F_TIMEOUT(field, bus_reset_by_hand, TIMEOUT)
+{
+	int fd = open(pci(bdf, "../config"), O_RDWR | O_CLOEXEC);
+	uint16_t control, reset;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(2, pread(fd, &control, 2, PCI_BRIDGE_CONTROL));
+	reset = control | PCI_BRIDGE_CTL_BUS_RESET;
+	ASSERT_EQ(2, pwrite(fd, &reset, 2, PCI_BRIDGE_CONTROL));
+	usleep(2000);
+	ASSERT_EQ(2, pwrite(fd, &control, 2, PCI_BRIDGE_CONTROL));
+	close(fd);
+	usleep(1000000);
+	EXPECT_FALSE(pci_master(bdf));
+	EXPECT_FALSE(is_dead(&self->dev));
+	EXPECT_FALSE(sigbus_at(self->dev.regs));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 0));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, new_eventfd()));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* That is announced; a rescan is nothing. */
+TEST_F_TIMEOUT(field, bus_reset_by_sysfs, TIMEOUT)
+{
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	if (!pci_has(bdf, "../reset_subordinate"))
+		SKIP(return, "no reset_subordinate");
+	ASSERT_EQ(0, put(pci(bdf, "../reset_subordinate"), "1"));
+	EXPECT_TRUE(is_dead(&self->dev));
+	EXPECT_FALSE(pci_master(bdf));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* A program that was started meanwhile, and knows nothing of it, has it too. */
+TEST_F_TIMEOUT(field, held_by_another_program, TIMEOUT)
+{
+	char word[64];
+	pid_t pid;
+	int ms;
+
+	ASSERT_EQ(0, fcntl(self->dev.fd, F_SETFD, 0));
+	pid = child();
+	if (!pid) {
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	for (ms = 0; strcmp(get(path("/proc/%d/comm", pid), word), "sleep"); ms++) {
+		ASSERT_GT(WAIT_MS, ms);
+		usleep(1000);
+	}
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(-EBUSY, try_open(&self->dev));
+	EXPECT_TRUE(pci_master(bdf));
+	kill(pid, SIGKILL);
+	exit_code(pid);
+	EXPECT_EQ(0, try_open(&self->dev));
+	EXPECT_FALSE(pci_master(bdf));
+}
+
+static void nothing(int sig)
+{
+}
+
+/* Who sleeps in read() on the file itself: until a signal, or the end. */
+TEST_F_TIMEOUT(field, read_and_signals, TIMEOUT)
+{
+	struct sigaction act = { .sa_handler = nothing };
+	int restarts, status, ms;
+	uint32_t count;
+	pid_t pid;
+
+	for (restarts = 0; restarts < 2; restarts++) {
+		act.sa_flags = restarts ? SA_RESTART : 0;
+		sigaction(SIGUSR1, &act, NULL);
+		pid = child();
+		if (!pid) {
+			CHECK(read(self->dev.fd, &count, sizeof(count)) == -1);
+			_exit(errno);
+		}
+		for (ms = 0; !waitpid(pid, &status, WNOHANG); ms++) {
+			ASSERT_GT(WAIT_MS, ms);
+			if (restarts && ms == 100)
+				ASSERT_EQ(0, put(pci(bdf, "reset"), "1"));
+			kill(pid, SIGUSR1);
+			usleep(1000);
+		}
+		EXPECT_EQ(restarts ? EIO : EINTR, WEXITSTATUS(status));
+	}
+}
+
+/* By a debugger, or the freezer: nobody waits for it, and it finds out later. */
+TEST_F_TIMEOUT(field, user_is_stopped, TIMEOUT)
+{
+	struct uio_msix old = self->dev;
+	int status;
+	pid_t pid;
+
+	pid = child();
+	if (!pid) {
+		raise(SIGSTOP);
+		CHECK(sigbus_at(old.regs));
+		CHECK(set_eventfd(&old, 0, -1) == -ENODEV);
+		CHECK(is_dead(&old));
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	kill(pid, SIGCONT);
+	EXPECT_EQ(0, exit_code(pid));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* How much of the memory at @addr is in the core dump @file; -1 if unknown. */
+static int64_t dumped(const char *file, const void *addr)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC), i;
+	int64_t size = -1;
+	Elf64_Phdr phdr;
+	Elf64_Ehdr ehdr;
+
+	if (read(fd, &ehdr, sizeof(ehdr)) == sizeof(ehdr))
+		for (i = 0; i < ehdr.e_phnum; i++)
+			if (pread(fd, &phdr, sizeof(phdr), ehdr.e_phoff +
+				  i * sizeof(phdr)) == sizeof(phdr) &&
+			    phdr.p_vaddr == (uintptr_t)addr)
+				size = phdr.p_filesz;
+	close(fd);
+	return size;
+}
+
+/* Reading a register can change it: none is in a core dump. */
+TEST_F_TIMEOUT(field, core_dump, TIMEOUT)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	const char *pattern = "/proc/sys/kernel/core_pattern";
+	char before[64], *memory;
+
+	if (access("/proc/self/coredump_filter", F_OK))
+		SKIP(return, "no core dumps");
+	get(pattern, before);
+	ASSERT_EQ(0, put(pattern, "/tmp/core"));
+	memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory[0] = 1;
+	if (!child()) {
+		CHECK(!setrlimit(RLIMIT_CORE, &unlimited));
+		CHECK(!put("/proc/self/coredump_filter", "0x7f"));
+		CHECK(fires(&self->dev, 0, self->efd));
+		abort();
+	}
+	EXPECT_EQ(-SIGABRT, exit_code(-1));
+	EXPECT_EQ(4096, dumped("/tmp/core", memory));
+	EXPECT_EQ(0, dumped("/tmp/core", self->dev.bar0));
+	unlink("/tmp/core");
+	put(pattern, before);
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
 /* This process: @keep, or none with -1, and none to be had by execve(). */
 static void capabilities(int keep)
 {
@@ -617,13 +935,80 @@ TEST_F_TIMEOUT(container, one_device_one_capability, TIMEOUT)
 	uio_msix_close(&dev);
 }
 
+/* A VF of UIO_MSIX_DEV, which has its own driver. */
+FIXTURE(vf) {
+	struct uio_msix dev;
+	char bdf[64];
+	int efd;
+};
+
+FIXTURE_SETUP(vf)
+{
+	char link[256];
+	ssize_t len;
+
+	ASSERT_NE(NULL, bdf);
+	ASSERT_EQ(0, put(pci(bdf, "sriov_numvfs"), "1"));
+	len = readlink(pci(bdf, "virtfn0"), link, sizeof(link) - 1);
+	ASSERT_LT(0, len);
+	link[len] = 0;
+	strcpy(self->bdf, strrchr(link, '/') + 1);
+	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
+	ASSERT_EQ(0, bind_and_open(&self->dev, self->bdf));
+	self->efd = new_eventfd();
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+FIXTURE_TEARDOWN(vf)
+{
+	uio_msix_close(&self->dev);
+	put(pci(bdf, "sriov_numvfs"), "0");
+	put(ALLOW_VF, "N");
+}
+
+/* That of the VF is told of nothing: its session lives, and is of no use. */
+TEST_F_TIMEOUT(vf, its_pf_is_reset, TIMEOUT)
+{
+	glob_t flags;
+
+	ASSERT_EQ(0, put(pci(bdf, "reset"), "1"));
+	EXPECT_FALSE(is_dead(&self->dev));
+	EXPECT_FALSE(pci_master(self->bdf));
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
+
+	/* igb does not expect it either: down, and up again. */
+	ASSERT_EQ(0, glob(pci(bdf, "net/*/flags"), 0, NULL, &flags));
+	ASSERT_EQ(0, put(flags.gl_pathv[0], "0x1002"));
+	ASSERT_EQ(0, put(flags.gl_pathv[0], "0x1003"));
+	globfree(&flags);
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+}
+
+/* Which takes its VFs along. */
+TEST_F_TIMEOUT(vf, its_pf_loses_its_driver, TIMEOUT)
+{
+	char driver[64];
+
+	pci_driver(bdf, driver);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_FALSE(pci_has(self->bdf, "vendor"));
+	EXPECT_TRUE(is_dead(&self->dev));
+	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	EXPECT_EQ(0, pci_bind(bdf, driver));
+}
+
 /* A device that no other driver wants, in a slot of its own. */
 FIXTURE(plug) { };
 
 FIXTURE_SETUP(plug)
 {
 	ASSERT_NE(NULL, bdf);
-	ASSERT_NE(NULL, getenv("FIELD_MONITOR"));
+	ASSERT_NE(NULL, getenv("FIELD_PULL"));
 }
 
 FIXTURE_TEARDOWN(plug)
@@ -690,7 +1075,7 @@ FIXTURE_SETUP(memory)
 	int i;
 
 	ASSERT_NE(NULL, bdf);
-	ASSERT_NE(NULL, getenv("FIELD_MONITOR"));
+	ASSERT_NE(NULL, getenv("FIELD_PULL"));
 	ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
 	for (i = 0; i < self->dev.num_maps; i++) {
 		if (strcmp(self->dev.maps[i].name, "BAR2"))
@@ -892,6 +1277,24 @@ TEST_F_TIMEOUT(port, recovers_with_ours_below, TIMEOUT)
 		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
 		ASSERT_EQ(1, read_drive());
+	}
+}
+
+/* They are counted, and that is all. */
+TEST_F_TIMEOUT(port, errors_that_were_corrected, TIMEOUT)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int i, ms;
+
+	lseek(log, 0, SEEK_END);
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, monitor("FIELD_CORRECTED"));
+		for (ms = 0; !logged(log, "orrectable"); ms += 10) {
+			ASSERT_GT(WAIT_MS, ms);
+			usleep(10000);
+		}
+		EXPECT_FALSE(is_dead(&self->dev));
+		EXPECT_TRUE(fires(&self->dev, 0, self->efd));
 	}
 }
 

@@ -582,8 +582,11 @@ benchpackets)
 	;;
 benchfire) long bench fire "$pf" ;;
 field)
-	export FIELD_MONITOR="$monitor" FIELD_PULL FIELD_PLUG FIELD_OTHER
-	own igb-field "$(below 11)" field -f field -f container
+	export FIELD_PULL FIELD_PLUG FIELD_OTHER
+	export FIELD_CORRECTED="pcie_aer_inject_error rp4 BAD_TLP"
+	ip link set "$(ls /sys/bus/pci/devices/"$(below 11)"/net)" up
+	own igb-vf-field "$(below 11)" field -f vf
+	FIELD_OTHER=$(below 12) own igb-field "$(below 11)" field -f field -f container
 	own nvme-driven "$(device 1 1b36:0010)" nvme
 	own ivshmem "$(device 1 1af4:1110)" doorbell
 	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
@@ -610,6 +613,8 @@ wc)
 	run nvme-cmb-32 "$cmb"
 	;;
 onecpu)
+	run rocker-onecpu "$(device 1 1b36:0006)"
+	run e1000e-onecpu "$(device 1 8086:10d3)"
 	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
 	;;
 kexec)

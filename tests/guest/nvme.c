@@ -4,6 +4,8 @@
  * per vector, and a block of the disk for each interrupt. UIO_MSIX_DEV is an
  * NVMe drive whose every sector begins with its number, as boot.sh makes it.
  */
+#include <sys/wait.h>
+
 #include "kselftest_harness.h"
 #include "nvme.h"
 
@@ -154,6 +156,42 @@ TEST_F_TIMEOUT(nvme, nothing_after_close, 600)
 		ASSERT_EQ(0, nvme_reap(&self->nvme, 1));
 		ASSERT_EQ((uint64_t)round, self->block[0]);
 	}
+}
+
+/* Killed in the middle of it, masked: the kernel's driver reads the drive after it. */
+TEST_F_TIMEOUT(nvme, given_back_to_its_driver, 600)
+{
+	static _Alignas(4096) char buf[4096];
+	glob_t found;
+	pid_t pid;
+	int i, fd;
+
+	pid = fork();
+	if (!pid) {
+		set_mask(&self->dev, 1, 1);
+		for (i = 0; i < NVME_SLOTS / 2; i++)
+			nvme_read(&self->nvme, 1, i, self->phys);
+		raise(SIGKILL);
+	}
+	waitpid(pid, NULL, 0);
+	munmap(self->nvme.bar, self->dev.maps[0].size);
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, "nvme"));
+	for (i = 0; i < EVENT_MS / 10; i++) {
+		if (!glob(pci(bdf, "nvme/nvme*/nvme*n1"), 0, NULL, &found))
+			break;
+		usleep(10000);
+	}
+	ASSERT_GT(EVENT_MS / 10, i);
+	fd = open(path("/dev/%s", strrchr(found.gl_pathv[0], '/') + 1),
+		  O_RDONLY | O_DIRECT | O_CLOEXEC);
+	globfree(&found);
+	for (i = 0; i < 64; i++) {
+		ASSERT_EQ((ssize_t)sizeof(buf), pread(fd, buf, sizeof(buf), i * 4096));
+		EXPECT_EQ(i * 8, *(int64_t *)buf);
+	}
+	close(fd);
+	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 }
 
 int main(int argc, char **argv)
