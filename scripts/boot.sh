@@ -192,7 +192,7 @@ field|wc)
 	for _ in {1..100}; do
 		[ -S "$sock/ivshmem" ] || sleep 0.1
 	done
-	for port in 1 2 3 4; do
+	for port in 1 2 3 4 5; do
 		machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,addr=1$port")
 	done
 	machine+=(
@@ -201,6 +201,7 @@ field|wc)
 		-device "nvme,bus=rp3,id=memory,serial=memory,cmb_size_mb=1"
 		-device "igb,bus=rp4,addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on,romfile="
 		-drive "$(disk beside)" -device "nvme,bus=rp4,addr=0.1,serial=beside,drive=beside"
+		-device "rocker,bus=rp5,addr=0.0,multifunction=on" -device "virtio-rng-pci,bus=rp5,addr=0.1"
 		-drive "$(disk drive)" -device "nvme,addr=8,serial=drive,drive=drive"
 		-chardev "socket,id=ivshmem,path=$sock/ivshmem"
 		-device "ivshmem-doorbell,vectors=8,chardev=ivshmem") ;;

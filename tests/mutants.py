@@ -21,6 +21,9 @@ DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
+TRANSLATES = ('\tif (domain && (domain->type & (__IOMMU_DOMAIN_PAGING |\n'
+              '\t\t\t\t       __IOMMU_DOMAIN_PLATFORM)))\n')
+
 # What it is, file, text, what the text becomes; or several of each.
 MUTANTS = (
     # Handler, vectors
@@ -115,7 +118,7 @@ MUTANTS = (
     ('always map 0', DRIVER, 'info->mem[index].addr', 'info->mem[0].addr'),
     # Reset, bind-time state
     ('D3hot not left', DRIVER,
-     '\t\tif (pmcsr & PCI_PM_CTRL_STATE_MASK) {', '\t\tif (0) {'),
+     '\t\tif (reg & PCI_PM_CTRL_STATE_MASK) {', '\t\tif (0) {'),
     ('state of the bind not restored', DRIVER,
      '\tuio_msix_restore(udev);\n', ''),
     ('restores what is saved by others', DRIVER,
@@ -130,7 +133,13 @@ MUTANTS = (
      '\t\tudev->dirty = ret;\n', '\t\tudev->dirty = false;\n'),
     ('opens after a failed reset', DRIVER,
      '\treturn ret ? -EIO : 0;\n', '\treturn 0;\n'),
-    ('no way to reset is a failure', DRIVER,
+    ('no reset after all is a failure', DRIVER,
+     '\t\tif (ret == -ENOTTY && !PCI_POSSIBLE_ERROR(reg))\n\t\t\tret = 0;\n', ''),
+    ('gone after a reset is no reset after all', DRIVER,
+     'ret == -ENOTTY && !PCI_POSSIBLE_ERROR(reg)', 'ret == -ENOTTY'),
+    ('a reset that failed is none after all', DRIVER,
+     'ret == -ENOTTY && !PCI_POSSIBLE_ERROR(reg)', '!PCI_POSSIBLE_ERROR(reg)'),
+    ('FLR where reset_method is empty', DRIVER,
      'udev->dirty && pdev->reset_methods[0])', 'udev->dirty)'),
     # Begin, open
     ('opens what is not there', DRIVER,
@@ -167,9 +176,9 @@ MUTANTS = (
     ('does not say why', DRIVER,
      '\tif (udev->warned)\n\t\treturn;\n', '\treturn;\n'),
     ('warns each time', DRIVER, '\tudev->warned = true;\n', ''),
-    ('the wrong line', DRIVER, '\tif (domain && (domain->type & __IOMMU_DOMAIN_PAGING))\n',
+    ('the wrong line', DRIVER, TRANSLATES,
      '\tif (!domain || !(domain->type & __IOMMU_DOMAIN_PAGING))\n'),
-    ('confined by identity', DRIVER, '\tif (domain && (domain->type & __IOMMU_DOMAIN_PAGING))\n',
+    ('confined by identity', DRIVER, TRANSLATES,
      '\tif (domain)\n'),
     # The end of a session, by each cause
     ('ends twice', DRIVER,
@@ -333,6 +342,7 @@ MUTANTS = (
 # Noticed by nothing but KASAN or kmemleak, or tests/modules/slow: not on the plain kernel.
 DEBUG = {name for name, *_ in MUTANTS if 'leak' in name} | {
     'eventfd put before the interrupt is freed',
+    'old eventfd put while it is signalled',
     'old eventfd put before the swap',
     'mask does not wait',
     'fault without the lock',
@@ -361,6 +371,10 @@ FIRST = {
         'never reset',
         'clean after a failed reset',
         'opens after a failed reset',
+        'no reset after all is a failure',
+        'gone after a reset is no reset after all',
+        'a reset that failed is none after all',
+        'FLR where reset_method is empty',
         'clean after it was used',
         'no second try for the lock',
         'tries for the lock for long',

@@ -45,9 +45,8 @@ struct uio_msix_vector {
  * it around every callback. Between them the device is reset under its device
  * lock and its config access lock.
  *
- * Lock order: device lock, config access lock, info_lock, i_mmap_rwsem;
- * mmap_lock, info_lock. A session is taken away with the device lock held, so
- * open and release, which come with info_lock, only try that.
+ * Lock order: device lock, config access lock, info_lock, i_mmap_rwsem; and
+ * mmap_lock, info_lock. Open and release, in info_lock, only try the first two.
  */
 struct uio_msix_dev {
 	struct uio_info info;	/* .irq: UIO_IRQ_CUSTOM in a session, or 0 */
@@ -56,7 +55,6 @@ struct uio_msix_dev {
 	struct resource pad[PCI_STD_NUM_BARS][2];	/* rest of shared pages */
 	unsigned int max_vectors;
 	bool dirty;	/* since its last reset; under the device lock */
-
 	/* Under info_lock */
 	struct address_space *mapping;	/* of the open file, NULL while closed */
 	unsigned int num_vectors;
@@ -265,15 +263,12 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 {
 	struct pci_dev *pdev = udev->pdev;
 	int ret = 0;
-	u16 pmcsr;
+	u16 reg;
 
-	/*
-	 * The user can have put it to sleep, unknown to the PCI core, whose
-	 * function for that takes pci_bus_sem, under which it reports errors.
-	 */
+	/* The user can have put it to sleep, unknown to pci_set_power_state(). */
 	if (pdev->pm_cap) {
-		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &pmcsr);
-		if (pmcsr & PCI_PM_CTRL_STATE_MASK) {
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);
+		if (reg & PCI_PM_CTRL_STATE_MASK) {
 			pci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);
 			msleep(pdev->d3hot_delay);
 		}
@@ -285,6 +280,10 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 		ret = flr ? pcie_reset_flr(pdev, PCI_RESET_DO_RESET) :
 			    __pci_reset_function_locked(pdev);
 		udev->dirty = ret;
+		/* It answers: what the PCI core lists turned out to be none. */
+		pci_read_config_word(pdev, PCI_COMMAND, &reg);
+		if (ret == -ENOTTY && !PCI_POSSIBLE_ERROR(reg))
+			ret = 0;
 	}
 	uio_msix_restore(udev);
 	return ret ? -EIO : 0;
@@ -367,7 +366,8 @@ static void uio_msix_taint(struct uio_msix_dev *udev)
 	if (udev->warned)
 		return;
 	udev->warned = true;
-	if (domain && (domain->type & __IOMMU_DOMAIN_PAGING))
+	if (domain && (domain->type & (__IOMMU_DOMAIN_PAGING |
+				       __IOMMU_DOMAIN_PLATFORM)))
 		pci_warn(udev->pdev, "an IOMMU translates, so its DMA cannot reach the user's memory: use vfio-pci; kernel tainted\n");
 	else
 		pci_warn(udev->pdev, "nothing confines this device: its user can reach all memory; kernel tainted\n");
@@ -573,7 +573,7 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENOMEM;
 	udev->pdev = pdev;
 	udev->max_vectors = pci_msix_vec_count(pdev);
-	udev->dirty = true; /* reset at open: hot-add holds a lock of resets */
+	udev->dirty = true; /* reset at open: see uio_msix_remove() */
 	udev->info.name = DRIVER_NAME;
 	udev->info.version = "1";
 	udev->info.open = uio_msix_open;
@@ -623,7 +623,7 @@ static void uio_msix_remove(struct pci_dev *pdev)
 {
 	struct uio_msix_dev *udev = pci_get_drvdata(pdev);
 
-	/* Waits for callbacks, which never wait for userspace. */
+	/* Waits for callbacks, which do not wait for the user. */
 	uio_unregister_device(&udev->info);
 	uio_msix_free_vectors(pdev);
 	/* A hot-plug slot is reset under a lock that comes before those held here. */

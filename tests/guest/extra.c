@@ -1392,6 +1392,56 @@ TEST_F(extra, error_without_recovery)
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 
+/*
+ * The PCI core lists a reset of the bus for the first of several functions, and
+ * finds the others when it is to be done.
+ */
+TEST_F(extra, no_reset_after_all)
+{
+	uint64_t before;
+	int bus;
+
+	if (access(MEDDLE "vanish", F_OK) || !pci_has(bdf, "reset"))
+		SKIP(return, "no tests/modules/meddle, or %s cannot be reset", bdf);
+	ASSERT_EQ(0, meddle("fail_reset", "25"));	/* ENOTTY */
+	uio_msix_close(&self->dev);
+	/* It is tried each time. */
+	before = get_u64(MEDDLE "resets");
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_LT(before, get_u64(MEDDLE "resets"));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+	uio_msix_close(&self->dev);
+
+	/* The same errno, but the device has not come back. */
+	bus = pci_is_vf(bdf) ? -1 : secondary_bus(255);
+	if (bus >= 0) {
+		secondary_bus(bus);
+		ASSERT_EQ(0, meddle("vanish", "1"));
+		EXPECT_EQ(-EIO, try_open(&self->dev));
+		secondary_bus(bus);
+		EXPECT_EQ(-EIO, try_open(&self->dev));
+		secondary_bus(bus);
+		ASSERT_EQ(0, meddle("vanish", "0"));
+	}
+	ASSERT_EQ(0, meddle("fail_reset", "0"));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* The administrator's word holds for an unbind, too. */
+TEST_F(extra, reset_method_empty_for_an_unbind)
+{
+	uint64_t before;
+
+	if (access(MEDDLE "resets", F_OK) || !pci_has(bdf, "reset"))
+		SKIP(return, "no tests/modules/meddle, or %s cannot be reset", bdf);
+	ASSERT_EQ(0, put(pci(bdf, "reset_method"), "\n"));
+	before = get_u64(MEDDLE "resets");
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(before, get_u64(MEDDLE "resets"));
+	ASSERT_EQ(0, put(pci(bdf, "reset_method"), "default"));
+}
+
 /* All of it damaged at once, while it is open and while it is closed. */
 TEST_F(extra, open_restores_the_state_of_the_bind)
 {

@@ -1002,6 +1002,35 @@ TEST_F_TIMEOUT(vf, its_pf_loses_its_driver, TIMEOUT)
 	EXPECT_EQ(0, pci_bind(bdf, driver));
 }
 
+/* The first of two functions, neither of which has a reset of its own. */
+FIXTURE(two) { };
+
+FIXTURE_SETUP(two)
+{
+	ASSERT_NE(NULL, bdf);
+}
+
+FIXTURE_TEARDOWN(two)
+{
+}
+
+/* The reset of its bus that the PCI core lists would be one of the other, too. */
+TEST_F_TIMEOUT(two, opened_without_a_reset, TIMEOUT)
+{
+	int efd = new_eventfd(), round;
+	struct uio_msix dev;
+	char word[64];
+
+	ASSERT_STREQ("bus", get(pci(bdf, "reset_method"), word));
+	ASSERT_EQ(-ENOTTY, put(pci(bdf, "reset"), "1"));
+	for (round = 0; round < 2; round++) {
+		ASSERT_EQ(0, bind_and_open(&dev, bdf));
+		ASSERT_EQ(0, set_eventfd(&dev, 0, efd));
+		EXPECT_TRUE(fires(&dev, 0, efd));
+		uio_msix_close(&dev);
+	}
+}
+
 /* A device that no other driver wants, in a slot of its own. */
 FIXTURE(plug) { };
 

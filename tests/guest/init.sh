@@ -589,6 +589,7 @@ field)
 	export FIELD_PULL FIELD_PLUG FIELD_OTHER
 	export FIELD_CORRECTED="pcie_aer_inject_error rp4 BAD_TLP"
 	FIELD_OTHER=$(below 12) own igb-field "$(below 11)" field -f field -f container
+	own rocker-of-two "$(below 15)" field -f two
 	own nvme-driven "$(device 1 1b36:0010)" nvme
 	own ivshmem "$(device 1 1af4:1110)" doorbell
 	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)

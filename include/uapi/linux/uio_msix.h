@@ -39,8 +39,8 @@ struct uio_msix_eventfd {
 /**
  * struct uio_msix_mask - whether a vector holds its interrupts back
  * @vector: index of the vector, below &uio_msix_info.num_vectors
- * @masked: 1 holds interrupts back; 0 delivers them again, beginning with one
- *	    event for all that arrived in between
+ * @masked: 1 holds interrupts back; 0 delivers them again, beginning with an
+ *	    event for what arrived in between
  * @flags: must be 0
  * @reserved: must be 0
  */

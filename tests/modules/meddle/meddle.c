@@ -9,7 +9,9 @@
  *	intx_bug		the same
  *	more_bars		"ADDRESS 1" gives an unbound device as many memory BARs
  *				as can be, which it does not know; "ADDRESS 0" undoes it
- *	fail_reset		resets by the driver fail with this errno; 0 for not
+ *	fail_reset		resets, but by FLR only, fail with this errno; 0 for not
+ *	vanish			1: a device is not to be reached after such a reset,
+ *				until its bridge has the number of its bus again
  *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
@@ -32,25 +34,46 @@
 static int fail_reset;
 module_param(fail_reset, int, 0600);
 
+static int vanish;
+module_param(vanish, int, 0600);
+
 static unsigned long resets;
 module_param(resets, ulong, 0400);
 
+static int reset_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	*(struct pci_dev **)instance->data = (void *)regs_get_kernel_argument(regs, 0);
+	return 0;
+}
+
 static int reset_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
+	struct pci_dev *pdev = *(struct pci_dev **)instance->data;
+
 	resets++;
 	if (fail_reset)
 		regs_set_return_value(regs, -fail_reset);
+	if (vanish)
+		pci_write_config_byte(pdev->bus->self, PCI_SECONDARY_BUS, 0xff);
 	return 0;
 }
 
 static struct kretprobe reset_probe = {
 	.kp.symbol_name = "__pci_reset_function_locked",
+	.entry_handler = reset_begins,
 	.handler = reset_returns,
+	.data_size = sizeof(struct pci_dev *),
 };
+
+static int flr_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	resets++;
+	return 0;
+}
 
 static struct kretprobe flr_probe = {
 	.kp.symbol_name = "pcie_reset_flr",
-	.handler = reset_returns,
+	.handler = flr_returns,
 };
 
 static unsigned long slot_resets;
@@ -77,6 +100,30 @@ static struct pci_dev *parse(const char *text, unsigned int *value)
 		return NULL;
 	return pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, func));
 }
+
+static int on_device(const char *text, int (*set)(struct pci_dev *pdev, unsigned int value))
+{
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+	int ret;
+
+	if (!pdev)
+		return -EINVAL;
+	device_lock(&pdev->dev);
+	ret = set(pdev, value);
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return ret;
+}
+
+/* "ADDRESS VALUE" written to @name calls set_@name, under the device lock. */
+#define DEVICE_PARAM(name)							\
+static int store_##name(const char *text, const struct kernel_param *param)	\
+{										\
+	return on_device(text, set_##name);					\
+}										\
+static const struct kernel_param_ops name##_ops = { .set = store_##name };	\
+module_param_cb(name, &name##_ops, NULL, 0200)
 
 static struct holder {
 	struct pci_dev *pdev;
@@ -115,85 +162,49 @@ static int set_hold(const char *text, const struct kernel_param *param)
 static const struct kernel_param_ops hold_ops = { .set = set_hold };
 module_param_cb(hold, &hold_ops, NULL, 0200);
 
-/* The error handlers of its driver, if it has one, under the device lock. */
-static int tell(const char *text, void (*how)(struct pci_dev *pdev,
-					      const struct pci_error_handlers *handlers,
-					      unsigned int value))
+/* What the driver of the device can be told of. */
+static const struct pci_error_handlers *handlers(struct pci_dev *pdev)
 {
-	unsigned int value;
-	struct pci_dev *pdev = parse(text, &value);
+	static const struct pci_error_handlers none;
 
-	if (!pdev)
-		return -EINVAL;
-	device_lock(&pdev->dev);
-	if (pdev->driver && pdev->driver->err_handler)
-		how(pdev, pdev->driver->err_handler, value);
-	device_unlock(&pdev->dev);
-	pci_dev_put(pdev);
+	return pdev->driver && pdev->driver->err_handler ? pdev->driver->err_handler : &none;
+}
+
+static int set_reset(struct pci_dev *pdev, unsigned int begins)
+{
+	if (begins && handlers(pdev)->reset_prepare)
+		handlers(pdev)->reset_prepare(pdev);
+	else if (!begins && handlers(pdev)->reset_done)
+		handlers(pdev)->reset_done(pdev);
 	return 0;
 }
+DEVICE_PARAM(reset);
 
-static void tell_reset(struct pci_dev *pdev,
-		       const struct pci_error_handlers *handlers, unsigned int begins)
+static int set_error(struct pci_dev *pdev, unsigned int state)
 {
-	if (begins && handlers->reset_prepare)
-		handlers->reset_prepare(pdev);
-	else if (!begins && handlers->reset_done)
-		handlers->reset_done(pdev);
+	if (handlers(pdev)->error_detected)
+		handlers(pdev)->error_detected(pdev, (__force pci_channel_state_t)state);
+	return 0;
 }
+DEVICE_PARAM(error);
 
-static int set_reset(const char *text, const struct kernel_param *param)
+static int set_slot_reset(struct pci_dev *pdev, unsigned int value)
 {
-	return tell(text, tell_reset);
+	if (handlers(pdev)->slot_reset)
+		handlers(pdev)->slot_reset(pdev);
+	return 0;
 }
-
-static const struct kernel_param_ops reset_ops = { .set = set_reset };
-module_param_cb(reset, &reset_ops, NULL, 0200);
-
-static void tell_error(struct pci_dev *pdev,
-		       const struct pci_error_handlers *handlers, unsigned int state)
-{
-	if (handlers->error_detected)
-		handlers->error_detected(pdev, (__force pci_channel_state_t)state);
-}
-
-static int set_error(const char *text, const struct kernel_param *param)
-{
-	return tell(text, tell_error);
-}
-
-static const struct kernel_param_ops error_ops = { .set = set_error };
-module_param_cb(error, &error_ops, NULL, 0200);
-
-static void tell_slot_reset(struct pci_dev *pdev,
-			    const struct pci_error_handlers *handlers, unsigned int value)
-{
-	if (handlers->slot_reset)
-		handlers->slot_reset(pdev);
-}
-
-static int set_slot_reset(const char *text, const struct kernel_param *param)
-{
-	return tell(text, tell_slot_reset);
-}
-
-static const struct kernel_param_ops slot_reset_ops = { .set = set_slot_reset };
-module_param_cb(slot_reset, &slot_reset_ops, NULL, 0200);
+DEVICE_PARAM(slot_reset);
 
 #define SHIFT	0x400
 
 static struct resource *shrunk, neighbour;
 
 /* As the kernel sees it: the device is not told. */
-static int set_sub_page(const char *text, const struct kernel_param *param)
+static int set_sub_page(struct pci_dev *pdev, unsigned int bar)
 {
-	unsigned int bar;
-	struct pci_dev *pdev = parse(text, &bar);
 	int ret = -EBUSY;
 
-	if (!pdev)
-		return -EINVAL;
-	device_lock(&pdev->dev);
 	if (!pdev->driver && !shrunk && bar < PCI_STD_NUM_BARS) {
 		shrunk = &pdev->resource[bar];
 		ret = adjust_resource(shrunk, shrunk->start + SHIFT,
@@ -205,13 +216,9 @@ static int set_sub_page(const char *text, const struct kernel_param *param)
 				      resource_size(shrunk) + 2 * SHIFT);
 		shrunk = NULL;
 	}
-	device_unlock(&pdev->dev);
-	pci_dev_put(pdev);
 	return ret;
 }
-
-static const struct kernel_param_ops sub_page_ops = { .set = set_sub_page };
-module_param_cb(sub_page, &sub_page_ops, NULL, 0200);
+DEVICE_PARAM(sub_page);
 
 static int set_neighbour(const char *text, const struct kernel_param *param)
 {
@@ -228,21 +235,16 @@ module_param_cb(neighbour, &neighbour_ops, NULL, 0200);
 
 static const char invented[] = "meddle";
 
-static int set_more_bars(const char *text, const struct kernel_param *param)
+static int set_more_bars(struct pci_dev *pdev, unsigned int value)
 {
-	unsigned int value;
-	struct pci_dev *pdev = parse(text, &value);
 	struct resource *res;
 	int i, ret = 0;
 
-	if (!pdev)
-		return -EINVAL;
-	device_lock(&pdev->dev);
+	if (pdev->driver)
+		return -EBUSY;
 	for (i = 0; i < PCI_STD_NUM_BARS && !ret; i++) {
 		res = &pdev->resource[i];
-		if (pdev->driver) {
-			ret = -EBUSY;
-		} else if (value && !res->flags) {
+		if (value && !res->flags) {
 			*res = DEFINE_RES_MEM_NAMED(0, PAGE_SIZE, invented);
 			ret = pci_bus_alloc_resource(pdev->bus, res, PAGE_SIZE, PAGE_SIZE,
 						     0, IORESOURCE_MEM, NULL, NULL);
@@ -253,49 +255,27 @@ static int set_more_bars(const char *text, const struct kernel_param *param)
 			*res = (struct resource){ };
 		}
 	}
-	device_unlock(&pdev->dev);
-	pci_dev_put(pdev);
 	return ret;
 }
+DEVICE_PARAM(more_bars);
 
-static const struct kernel_param_ops more_bars_ops = { .set = set_more_bars };
-module_param_cb(more_bars, &more_bars_ops, NULL, 0200);
-
-static int set_intx_bug(const char *text, const struct kernel_param *param)
+static int set_intx_bug(struct pci_dev *pdev, unsigned int value)
 {
-	unsigned int value;
-	struct pci_dev *pdev = parse(text, &value);
-
-	if (!pdev)
-		return -EINVAL;
 	if (value)
 		pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
 	else
 		pdev->dev_flags &= ~PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
-	pci_dev_put(pdev);
 	return 0;
 }
-
-static const struct kernel_param_ops intx_bug_ops = { .set = set_intx_bug };
-module_param_cb(intx_bug, &intx_bug_ops, NULL, 0200);
+DEVICE_PARAM(intx_bug);
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
-static int set_non_mappable_bars(const char *text, const struct kernel_param *param)
+static int set_non_mappable_bars(struct pci_dev *pdev, unsigned int value)
 {
-	unsigned int value;
-	struct pci_dev *pdev = parse(text, &value);
-
-	if (!pdev)
-		return -EINVAL;
 	pdev->non_mappable_bars = value;
-	pci_dev_put(pdev);
 	return 0;
 }
-
-static const struct kernel_param_ops non_mappable_bars_ops = {
-	.set = set_non_mappable_bars,
-};
-module_param_cb(non_mappable_bars, &non_mappable_bars_ops, NULL, 0200);
+DEVICE_PARAM(non_mappable_bars);
 #endif
 
 static int __init meddle_init(void)
