@@ -108,6 +108,7 @@ struct uio_vmxnet3_dev {
 	void __iomem *bar1;	/* all else */
 	struct uio_vector vectors[NUM_VECTORS];
 	bool open;
+	bool ending;	/* SET_MEMORY gives up; without info_lock */
 	int away;	/* resets, and shutdown: not to be opened */
 
 	/* In a session */
@@ -195,8 +196,7 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 {
 	loff_t end = pos + ((loff_t)mem->num_pages << PAGE_SHIFT);
 	struct device *dev = &udev->pdev->dev;
-	unsigned long i;
-	pgoff_t offset;
+	pgoff_t skip;
 	long ret;
 
 	ret = uio_vmxnet3_charge(mem, mem->num_pages);
@@ -206,21 +206,18 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 				    GFP_KERNEL_ACCOUNT);
 	if (!mem->folios)
 		return -ENOMEM;
-	ret = memfd_pin_folios(mem->file, pos, end - 1, mem->folios,
-			       mem->num_pages, &offset);
-	if (ret < 0)
-		return ret == -EINVAL ? -EINVAL : -ENOMEM;
-	mem->num_folios = ret;
-
-	for (i = 0; i < mem->num_folios; i++) {
-		struct folio *folio = mem->folios[i];
-		/* Ask each: the file may have got others in between. */
-		loff_t skip = pos - folio_pos(folio);
+	while (pos < end) {
+		struct folio *folio;
 		dma_addr_t dma;
 		size_t left;
 
-		if (pos >= end || skip < 0 || skip >= folio_size(folio))
-			return -EINVAL;
+		/* How long each takes is up to the user, who can be out of memory. */
+		if (READ_ONCE(udev->ending) || fatal_signal_pending(current))
+			return -ENODEV;
+		ret = memfd_pin_folios(mem->file, pos, pos, &folio, 1, &skip);
+		if (ret < 0)
+			return ret == -EINVAL ? -EINVAL : -ENOMEM;
+		mem->folios[mem->num_folios++] = folio;
 		/* fallocate() leaves in it what it held before. */
 		folio_lock(folio);
 		if (!folio_test_uptodate(folio)) {
@@ -239,7 +236,7 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 		for (pos += left; left; left -= PAGE_SIZE, dma += PAGE_SIZE)
 			mem->pages[mem->mapped++] = (struct uio_vmxnet3_page){ dma, left };
 	}
-	return pos == end ? 0 : -EINVAL;
+	return 0;
 }
 
 /* May the user write to @file? If so, it cannot be sealed until unmapped again. */
@@ -397,7 +394,7 @@ static int uio_vmxnet3_start(struct uio_vmxnet3_dev *udev,
 	/* QEMU goes back to the one it was made with. */
 	writel(get_unaligned_le32(udev->mac), udev->bar1 + VMXNET3_REG_MACL);
 	writel(get_unaligned_le16(udev->mac + 4), udev->bar1 + VMXNET3_REG_MACH);
-	writel(VMXNET3_CMD_UPDATE_RX_MODE, udev->bar1 + VMXNET3_REG_CMD);
+	uio_vmxnet3_command(udev, VMXNET3_CMD_UPDATE_RX_MODE);
 	udev->state = UIO_VMXNET3_RUNNING;
 	for (int i = 0; i < NUM_VECTORS; i++)
 		uio_vmxnet3_arm(udev, i);
@@ -594,12 +591,13 @@ static int uio_vmxnet3_open(struct uio_info *info, struct inode *inode)
 {
 	struct uio_vmxnet3_dev *udev = to_uio_vmxnet3_dev(info);
 	struct device *dev = &udev->pdev->dev;
-	int i;
 
 	if (udev->open || udev->away)
 		return udev->open ? -EBUSY : -EAGAIN;
 	if (PCI_POSSIBLE_ERROR(readl(udev->bar1 + VMXNET3_REG_VRRS)))
 		return -ENODEV;
+	if (dma_addressing_limited(dev))
+		return -EOPNOTSUPP;
 	/* Pages of order 0 for mmap(), and new ones: the last may still be read. */
 	udev->shared = alloc_pages_exact(sizeof(*udev->shared),
 					 GFP_KERNEL_ACCOUNT | __GFP_ZERO);
@@ -612,7 +610,7 @@ static int uio_vmxnet3_open(struct uio_info *info, struct inode *inode)
 		free_pages_exact(udev->shared, sizeof(*udev->shared));
 		return -EOPNOTSUPP;
 	}
-	for (i = 0; i < ARRAY_SIZE(udev->pages); i++)
+	for (int i = 0; i < ARRAY_SIZE(udev->pages); i++)
 		udev->pages[i] = virt_to_page(udev->shared->completions) + i;
 
 	/* Again: it may have been reset since it was bound. */
@@ -630,7 +628,6 @@ static int uio_vmxnet3_open(struct uio_info *info, struct inode *inode)
 static void uio_vmxnet3_end(struct uio_info *info)
 {
 	struct uio_vmxnet3_dev *udev = to_uio_vmxnet3_dev(info);
-	int i;
 
 	if (!info->irq)
 		return;
@@ -638,7 +635,7 @@ static void uio_vmxnet3_end(struct uio_info *info)
 	info->irq = 0;
 	/* First: then nothing is read or written that is let go below. */
 	uio_vmxnet3_stop(udev, UIO_VMXNET3_STOPPED);
-	for (i = 0; i < NUM_VECTORS; i++)
+	for (int i = 0; i < NUM_VECTORS; i++)
 		uio_vector_detach(&udev->vectors[i]);
 	uio_vmxnet3_put_mem(udev, udev->mem);
 	udev->mem = NULL;
@@ -725,7 +722,8 @@ static void uio_vmxnet3_remove(struct pci_dev *pdev)
 {
 	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
 
-	/* Waits for callbacks, and so for the pages that SET_MEMORY pins. */
+	/* Waits for callbacks, one of which may be pinning a folio. */
+	WRITE_ONCE(udev->ending, true);
 	uio_unregister_device(&udev->info);
 }
 
@@ -733,7 +731,9 @@ static void uio_vmxnet3_take(struct pci_dev *pdev, int away)
 {
 	struct uio_vmxnet3_dev *udev = pci_get_drvdata(pdev);
 
+	WRITE_ONCE(udev->ending, true);
 	guard(mutex)(&udev->info.uio_dev->info_lock);
+	WRITE_ONCE(udev->ending, false);
 	uio_vmxnet3_end(&udev->info);
 	udev->away += away;
 }

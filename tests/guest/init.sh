@@ -674,6 +674,7 @@ mediatedmutants|mediatedmutantsiommu)
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
 		vmxaway-*) vmxaway "$vmxnet3" ;;
 		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
+		*-pinning) vmxstress "$vmxnet3" pinning 4 ;;
 		vmxstress-*) vmxstress "$vmxnet3" "$mode" 20 ;;
 		*)	timeout 120 $kselftest/uio/uio_vmxnet3_test -t "$test" ;;
 		esac </dev/null >/tmp/mutant 2>&1 && said=missed || said=caught
@@ -687,7 +688,7 @@ mediatedmutants|mediatedmutantsiommu)
 mediatedstress)
 	mediated
 	long vmxstress "$vmxnet3" deadlock "$1"
-	for mode in kill unbind reset remove truncate punch pull; do
+	for mode in pinning kill unbind reset remove truncate punch pull; do
 		long vmxstress "$vmxnet3" $mode "$2"
 	done
 	;;

@@ -4,6 +4,7 @@
  *
  *	vmxstress BDF deadlock SECONDS	its memory is written, mapped and set at once
  *	vmxstress BDF MODE ROUNDS	kill, unbind, reset, remove, pull, truncate, punch
+ *	vmxstress BDF pinning ROUNDS	a SET_MEMORY that takes long, and gives up
  *
  *	UIO_VMXNET3_PULL='command'	for "pull": the device goes
  *	UIO_VMXNET3_PLUG='command'	and comes back
@@ -11,6 +12,9 @@
  * Prints the counts; exit code 1 if something failed or hangs. The parent is root
  * and does not open the device; the children may nothing else.
  */
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include "vmxguest.h"
 
 #define HANG_MS		30000	/* without progress */
@@ -337,6 +341,52 @@ static int deadlock(int seconds)
 	return !sh->writes || !sh->maps || !sh->sets;
 }
 
+/* Nobody waits for all the pages of a user who takes long to get them. */
+static int pinning(int count)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	int round, status, file, ret = 0;
+	const off_t len = 256 << 20;
+	unsigned long end;
+	struct stat st;
+	pid_t pid;
+
+	for (round = 0; round < count && !ret; round++) {
+		ret = vmx_hand_over(&vmx);
+		file = vmx_memfd(len, 0);
+		if (ret || file < 0)
+			break;
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			setrlimit(RLIMIT_MEMLOCK, &unlimited);
+			drop_privileges();
+			ret = vmx_open(&vmx);
+			if (ret)
+				fail("open: %s", strerror(-ret));
+			_exit(-vmx_set_memory(&vmx, file, 0, len));
+		}
+		for (end = now_ms() + HANG_MS; now_ms() < end; usleep(1000))
+			if (!fstat(file, &st) && st.st_blocks * 512 > len / 64)
+				break;
+		if (round % 2)
+			kill(pid, SIGKILL);
+		else
+			ret = pci_bind(bdf, "");
+		status = reap(pid, "pinning");
+		fstat(file, &st);
+		close(file);
+		if (ret || status != (round % 2 ? SIGKILL : ENODEV << 8) ||
+		    st.st_blocks * 512 >= len) {
+			printf("# round %d: %d, status %#x, %lld of %lld bytes: %s\n", round, ret,
+			       status, st.st_blocks * 512ll, (long long)len, sh->reason);
+			ret = 1;
+		}
+	}
+	printf("# pinning: %d rounds\n", round);
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
 	int ret;
@@ -349,6 +399,8 @@ int main(int argc, char **argv)
 	vmx_prepare(&vmx);
 	if (!strcmp(argv[2], "deadlock"))
 		ret = deadlock(atoi(argv[3]));
+	else if (!strcmp(argv[2], "pinning"))
+		ret = pinning(atoi(argv[3]));
 	else
 		ret = rounds(argv[2], atoi(argv[3]));
 	return ret;
