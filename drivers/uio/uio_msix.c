@@ -263,12 +263,12 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 {
 	struct pci_dev *pdev = udev->pdev;
 	int ret = 0;
-	u16 reg;
+	u16 pmcsr;
 
 	/* The user can have put it to sleep, unknown to pci_set_power_state(). */
 	if (pdev->pm_cap) {
-		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);
-		if (reg & PCI_PM_CTRL_STATE_MASK) {
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &pmcsr);
+		if (pmcsr & PCI_PM_CTRL_STATE_MASK) {
 			pci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);
 			msleep(pdev->d3hot_delay);
 		}
@@ -280,9 +280,9 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 		ret = flr ? pcie_reset_flr(pdev, PCI_RESET_DO_RESET) :
 			    __pci_reset_function_locked(pdev);
 		udev->dirty = ret;
-		/* It answers: what the PCI core lists turned out to be none. */
-		pci_read_config_word(pdev, PCI_COMMAND, &reg);
-		if (ret == -ENOTTY && !PCI_POSSIBLE_ERROR(reg))
+		/* What is listed can turn out to be no reset at all, but for FLR. */
+		if (ret == -ENOTTY && pcie_reset_flr(pdev, PCI_RESET_PROBE) &&
+		    pci_device_is_present(pdev))
 			ret = 0;
 	}
 	uio_msix_restore(udev);

@@ -23,7 +23,7 @@
 #include <linux/netlink.h>
 
 #include "kselftest_harness.h"
-#include "uio_msix_utils.h"
+#include "guest.h"
 
 #define TIMEOUT		900
 #define WAIT_MS		120000	/* pciehp blinks for 5 s; hosts are slow */
@@ -1017,9 +1017,10 @@ FIXTURE_TEARDOWN(two)
 /* The reset of its bus that the PCI core lists would be one of the other, too. */
 TEST_F_TIMEOUT(two, opened_without_a_reset, TIMEOUT)
 {
-	int efd = new_eventfd(), round;
+	int efd = new_eventfd(), round, fd;
 	struct uio_msix dev;
 	char word[64];
+	uint8_t bus;
 
 	ASSERT_STREQ("bus", get(pci(bdf, "reset_method"), word));
 	ASSERT_EQ(-ENOTTY, put(pci(bdf, "reset"), "1"));
@@ -1029,6 +1030,16 @@ TEST_F_TIMEOUT(two, opened_without_a_reset, TIMEOUT)
 		EXPECT_TRUE(fires(&dev, 0, efd));
 		uio_msix_close(&dev);
 	}
+
+	/* But not if it is not there any more. */
+	fd = open(pci(bdf, "../config"), O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(1, pread(fd, &bus, 1, PCI_SECONDARY_BUS));
+	ASSERT_EQ(0, put(MEDDLE "vanish", "1"));
+	EXPECT_EQ(-EIO, try_open(&dev));
+	ASSERT_EQ(1, pwrite(fd, &bus, 1, PCI_SECONDARY_BUS));
+	ASSERT_EQ(0, put(MEDDLE "vanish", "0"));
+	close(fd);
+	EXPECT_EQ(0, try_open(&dev));
 }
 
 /* A device that no other driver wants, in a slot of its own. */

@@ -9,6 +9,7 @@
 
 #include "uio_msix_utils.h"
 
+#define MEDDLE		"/sys/module/meddle/parameters/"	/* see tests/modules */
 #define IORESOURCE_IO	0x100
 #define IORESOURCE_MEM	0x200
 
