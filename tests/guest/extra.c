@@ -1402,7 +1402,7 @@ TEST_F(extra, no_reset_after_all)
 	if (access(MEDDLE "fail_reset", F_OK) || !pci_has(bdf, "reset"))
 		SKIP(return, "no tests/modules/meddle, or %s cannot be reset", bdf);
 	f = fopen(pci(bdf, "reset_method"), "re");
-	ASSERT_NE(NULL, fgets(methods, sizeof(methods), f));
+	ASSERT_TRUE(f && fgets(methods, sizeof(methods), f));
 	fclose(f);
 	flr = strstr(methods, "flr");
 	ASSERT_EQ(0, meddle("fail_reset", "25"));	/* ENOTTY */
