@@ -114,6 +114,13 @@ static bool fires(struct uio_msix *dev, int vector, int efd)
 	return !uio_msix_fire(dev, vector) && events(efd, EVENT_MS) == 1;
 }
 
+/* Closed, and opened again. */
+static bool works_again(struct uio_msix *dev, int efd)
+{
+	uio_msix_close(dev);
+	return !uio_msix_open(dev) && !set_eventfd(dev, 0, efd) && fires(dev, 0, efd);
+}
+
 static bool is_dead(struct uio_msix *dev)
 {
 	struct pollfd pfd = { .fd = dev->fd, .events = POLLIN };
@@ -586,10 +593,7 @@ TEST_F_TIMEOUT(field, bus_reset_by_hand, TIMEOUT)
 	EXPECT_EQ(0, set_eventfd(&self->dev, 0, -1));
 	EXPECT_EQ(0, events(self->efd, QUIET_MS));
 
-	uio_msix_close(&self->dev);
-	ASSERT_EQ(0, uio_msix_open(&self->dev));
-	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
-	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
 /* That is announced; a rescan is nothing. */
@@ -602,10 +606,7 @@ TEST_F_TIMEOUT(field, bus_reset_by_sysfs, TIMEOUT)
 	ASSERT_EQ(0, put(pci(bdf, "../reset_subordinate"), "1"));
 	EXPECT_TRUE(is_dead(&self->dev));
 	EXPECT_FALSE(pci_master(bdf));
-	uio_msix_close(&self->dev);
-	ASSERT_EQ(0, uio_msix_open(&self->dev));
-	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
-	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
 /* A program that was started meanwhile, and knows nothing of it, has it too. */
@@ -983,10 +984,7 @@ TEST_F_TIMEOUT(vf, its_pf_is_reset, TIMEOUT)
 	ASSERT_EQ(0, put(flags.gl_pathv[0], "0x1002"));
 	ASSERT_EQ(0, put(flags.gl_pathv[0], "0x1003"));
 	globfree(&flags);
-	uio_msix_close(&self->dev);
-	ASSERT_EQ(0, uio_msix_open(&self->dev));
-	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
-	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
 /* Which takes its VFs along. */
@@ -1312,10 +1310,7 @@ TEST_F_TIMEOUT(port, recovers_with_ours_below, TIMEOUT)
 		/* Dead, though the device is well again; until the next open. */
 		ASSERT_TRUE(is_dead(&self->dev));
 		EXPECT_EQ(-ENODEV, set_eventfd(&self->dev, 0, self->efd));
-		uio_msix_close(&self->dev);
-		ASSERT_EQ(0, uio_msix_open(&self->dev));
-		ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
-		ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+		ASSERT_TRUE(works_again(&self->dev, self->efd));
 		ASSERT_EQ(1, read_drive());
 	}
 }
