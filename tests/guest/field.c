@@ -545,7 +545,7 @@ TEST_F_TIMEOUT(field, node_of_a_container, TIMEOUT)
 	EXPECT_TRUE(fires(&dev, 0, self->efd));
 	/* What is left of the old session does nothing to the new one. */
 	EXPECT_TRUE(is_dead(&self->dev));
-	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	EXPECT_TRUE(sigbus_at(REG(self->dev.regs, self->dev.kind->fire)));
 	uio_msix_close(&self->dev);
 	EXPECT_TRUE(fires(&dev, 0, self->efd));
 	uio_msix_close(&dev);
@@ -561,7 +561,7 @@ TEST_F_TIMEOUT(field, removed_with_its_port, TIMEOUT)
 	ASSERT_EQ(0, put(pci(port, "remove"), "1"));
 	EXPECT_FALSE(pci_has(bdf, "vendor"));
 	EXPECT_TRUE(is_dead(&self->dev));
-	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	EXPECT_TRUE(sigbus_at(REG(self->dev.regs, self->dev.kind->fire)));
 	ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
 	ASSERT_TRUE(wait_for(bdf, "vendor", true));
 	uio_msix_close(&self->dev);
@@ -676,7 +676,7 @@ TEST_F_TIMEOUT(field, user_is_stopped, TIMEOUT)
 	pid = child();
 	if (!pid) {
 		raise(SIGSTOP);
-		CHECK(sigbus_at(old.regs));
+		CHECK(sigbus_at(REG(old.regs, old.kind->fire)));
 		CHECK(set_eventfd(&old, 0, -1) == -ENODEV);
 		CHECK(is_dead(&old));
 		_exit(0);
@@ -996,7 +996,7 @@ TEST_F_TIMEOUT(vf, its_pf_loses_its_driver, TIMEOUT)
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_FALSE(pci_has(self->bdf, "vendor"));
 	EXPECT_TRUE(is_dead(&self->dev));
-	EXPECT_TRUE(sigbus_at(self->dev.regs));
+	EXPECT_TRUE(sigbus_at(REG(self->dev.regs, self->dev.kind->fire)));
 	EXPECT_EQ(0, pci_bind(bdf, driver));
 }
 
