@@ -83,6 +83,8 @@ monitor=(
 	-device virtserialport,chardev=monitor,name=monitor
 )
 machine+=(-m 1G -smp 2 -nodefaults -display none -no-reboot)
+# It need not be one, but to be there.
+head -c 65536 /dev/zero >"$sock/rom"
 case $what in
 iommu) machine+=(-device intel-iommu,intremap=on,caching-mode=off) ;;
 nointremap) machine+=(-device intel-iommu,intremap=off,caching-mode=off) ;;
@@ -96,7 +98,7 @@ machine+=(
 	-device nvme-subsys,id=ss
 	-device nvme,bus=rp2,serial=uio,subsys=ss,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=7
 	-device igb,bus=rp3,id=pulled,romfile=
-	-device e1000e,romfile=
+	-device "e1000e,romfile=$sock/rom"
 	-device rocker
 	-device nvme,bus=rp5,serial=big,msix_qsize=300
 	-device vmxnet3,romfile=

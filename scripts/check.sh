@@ -30,7 +30,7 @@ work=$CACHE/check
 
 # Two lanes, which run side by side: what works on the source, and what boots
 # guests, which wait half of the time. First those that have one guest at a time.
-on_source=(tree view checkpatch order maintainers shellcheck
+on_source=(tree view sizes checkpatch order maintainers shellcheck
 	   prefix config x86_64 i386 arm64 riscv64 s390x ppc64 ppc64le clang
 	   sparse coccicheck smatch clang-analyzer
 	   kernel-doc htmldocs doc-refs get_abi

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The mediated driver of patches/mediated: its kselftest, that of the series on
-# what the two share, and the programs of tests/mediated, each in a guest.
+# what the two share, and the programs of tests/mediated, each in a guest; and that
+# it has nothing to map a BAR with.
 #
 # Needs:  what run.sh needs. The kernel is that of the series: the modules of the
 #         branch "mediated" are built against it
@@ -30,9 +31,10 @@ extra() {	# TREE BUILD
 	cp "$tree"/include/uapi/linux/uio_vmxnet3.h "$work/include/linux"
 	cp "$tree"/include/uapi/linux/uio_vmxnet3.h "$work/include/uapi/linux"
 
-	cp "$tree"/drivers/uio/{uio_msix.c,uio_vmxnet3.c,uio_vectors.h} "$work/modules"
+	cp "$tree"/drivers/uio/{uio_msix.c,uio_vmxnet3.c,uio_vectors.h} \
+		"$TOP/tests/mediated/order.c" "$work/modules"
 	cat >"$work/modules/Makefile" <<-END
-		obj-m := uio_msix.o uio_vmxnet3.o
+		obj-m := uio_msix.o uio_vmxnet3.o order.o
 		ccflags-y := -I$work/include -I\$(srctree)/drivers/uio
 	END
 	make -C "$1" O="$2" M="$work/modules" modules || return
@@ -55,6 +57,19 @@ extra() {	# TREE BUILD
 		-isystem "$work/include" -isystem "$2/usr/include" \
 		-o "$root/example_vmxnet3" "$work/example.c" || return
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/extra"
+}
+
+# Neither a symbol that maps one, nor that mmap_prepare() asks for it to be mapped.
+maps_no_bar() {	# FOLDER
+	if [ ! -f "$1/uio_vmxnet3.ko" ] || nm -u "$1/uio_vmxnet3.ko" |
+	   grep -E 'remap_pfn|vmf_insert|vm_insert|vm_iomap|vm_map_pages|mmap_action|pci_mmap' ||
+	   grep -oE '\<(mmap_action_|MMAP_)\w+|\<action[.]\w+' "$1"/uio_{vmxnet3.c,vectors.h} |
+	   grep -v ':mmap_action_map_kernel_pages_full$'
+	then
+		echo "not ok vmxnet3: can map a BAR"
+	else
+		echo "ok vmxnet3: cannot map a BAR"
+	fi
 }
 
 guests() {	# BUILD LOGDIR 'BOOT ARGUMENT...'...
@@ -86,6 +101,7 @@ for flavour in "${flavours[@]}"; do
 	stage "build the mediated driver and its tests (log: $out/build.log)"
 	extra "$tree" "$build" >"$out/build.log" 2>&1 ||
 		die "$(grep -m 1 -E 'error|Error' "$out/build.log" || tail -n 1 "$out/build.log")"
+	maps_no_bar "$build/guest/mediated/modules" | tee "$out/maps.log"
 	boots=(mediated "mediatedstress $seconds $rounds" "mediatedfuzz $calls"
 	       "mediatediommu all $((calls / 5)) $rounds")
 	# What the debug kernel is for; it is slow.

@@ -76,15 +76,13 @@ static irqreturn_t uio_msix_handler(int irq, void *arg)
 	return IRQ_HANDLED;
 }
 
-static int uio_msix_attach(struct uio_msix_dev *udev,
-			   struct uio_msix_vector *vec,
+static int uio_msix_attach(struct uio_msix_dev *udev, struct uio_msix_vector *vec,
 			   struct eventfd_ctx *trigger)
 {
-	char *name;
+	char *name = kasprintf(GFP_KERNEL_ACCOUNT, DRIVER_NAME "[%td](%s)",
+			       vec - udev->vectors, pci_name(udev->pdev));
 	int ret;
 
-	name = kasprintf(GFP_KERNEL_ACCOUNT, DRIVER_NAME "[%td](%s)",
-			 vec - udev->vectors, pci_name(udev->pdev));
 	if (!name)
 		return -ENOMEM;
 
@@ -113,8 +111,7 @@ static void uio_msix_detach(struct uio_msix_vector *vec)
 	vec->masked = false;
 }
 
-static struct uio_msix_vector *uio_msix_vector(struct uio_msix_dev *udev,
-					       u32 index)
+static struct uio_msix_vector *uio_msix_vector(struct uio_msix_dev *udev, u32 index)
 {
 	if (index >= udev->num_vectors)
 		return NULL;
@@ -255,27 +252,34 @@ static void uio_msix_restore(struct uio_msix_dev *udev)
 }
 
 /*
- * Between sessions, under device lock and config access lock: reset the device if
- * it may be dirty, by FLR only if @flr, and have it as it was bound in any case.
- * -EIO if a reset failed. pci_try_reset_function() would save what the user left.
+ * Between sessions, under device lock and config access lock: have it as it was
+ * bound, and reset if it may be dirty, by FLR only if @flr; -EIO if that failed.
+ * -ENODEV if it is gone: a reset would wait for it, or be one of a VF's slot.
+ * pci_try_reset_function() would save what the user left.
  */
 static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 {
 	struct pci_dev *pdev = udev->pdev;
 	int ret = 0;
-	u16 pmcsr;
+	u16 reg;
+
+	/* Of a VF, pci_device_is_present() asks the PF. */
+	pci_read_config_word(pdev, PCI_COMMAND, &reg);
+	if (PCI_POSSIBLE_ERROR(reg))
+		return -ENODEV;
 
 	/* The user can have put it to sleep, unknown to pci_set_power_state(). */
 	if (pdev->pm_cap) {
-		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &pmcsr);
-		if (pmcsr & PCI_PM_CTRL_STATE_MASK) {
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);
+		if (reg & PCI_PM_CTRL_STATE_MASK) {
 			pci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);
 			msleep(pdev->d3hot_delay);
 		}
 	}
 
-	/* Quiet while it is reset and its BARs are written. */
+	/* Quiet while its BARs are written; some devices are reset through one. */
 	pci_write_config_word(pdev, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+	uio_msix_restore(udev);
 	if (udev->dirty && pdev->reset_methods[0]) {
 		ret = flr ? pcie_reset_flr(pdev, PCI_RESET_DO_RESET) :
 			    __pci_reset_function_locked(pdev);
@@ -284,8 +288,8 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 		if (ret == -ENOTTY && pcie_reset_flr(pdev, PCI_RESET_PROBE) &&
 		    pci_device_is_present(pdev))
 			ret = 0;
+		uio_msix_restore(udev);
 	}
-	uio_msix_restore(udev);
 	return ret ? -EIO : 0;
 }
 
@@ -296,8 +300,7 @@ static int uio_msix_begin(struct uio_msix_dev *udev)
 	unsigned int i;
 	int ret;
 
-	/* A reset would wait a minute for a device that was pulled. */
-	ret = pci_device_is_present(pdev) ? uio_msix_reset(udev, false) : -ENODEV;
+	ret = uio_msix_reset(udev, false);
 	if (ret)
 		return ret;
 
@@ -416,8 +419,7 @@ static int uio_msix_release(struct uio_info *info, struct inode *inode)
 
 	/* Or else uio_msix_remove() resets it, or the next open. */
 	if (pci_dev_trylock(pdev)) {
-		if (pci_device_is_present(pdev))
-			uio_msix_reset(udev, false);
+		uio_msix_reset(udev, false);
 		pci_dev_unlock(pdev);
 	}
 	return 0;
@@ -627,11 +629,9 @@ static void uio_msix_remove(struct pci_dev *pdev)
 	uio_unregister_device(&udev->info);
 	uio_msix_free_vectors(pdev);
 	/* A hot-plug slot is reset under a lock that comes before those held here. */
-	if (pci_device_is_present(pdev)) {
-		pci_cfg_access_lock(pdev);
-		uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);
-		pci_cfg_access_unlock(pdev);
-	}
+	pci_cfg_access_lock(pdev);
+	uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);
+	pci_cfg_access_unlock(pdev);
 	kfree(udev->bind_state);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);

@@ -108,7 +108,7 @@ struct uio_vmxnet3_dev {
 	void __iomem *bar1;	/* all else */
 	struct uio_vector vectors[NUM_VECTORS];
 	bool open;
-	bool ending;	/* SET_MEMORY gives up; without info_lock */
+	bool ending;	/* no ioctl begins, SET_MEMORY gives up; without info_lock */
 	int away;	/* resets, and shutdown: not to be opened */
 
 	/* In a session */
@@ -212,8 +212,8 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 		size_t left;
 
 		/* How long each takes is up to the user, who can be out of memory. */
-		if (READ_ONCE(udev->ending) || fatal_signal_pending(current))
-			return -ENODEV;
+		if (READ_ONCE(udev->ending) || signal_pending(current))
+			return READ_ONCE(udev->ending) ? -ENODEV : -ERESTARTSYS;
 		ret = memfd_pin_folios(mem->file, pos, pos, &folio, 1, &skip);
 		if (ret < 0)
 			return ret == -EINVAL ? -EINVAL : -ENOMEM;
@@ -530,7 +530,7 @@ static int uio_vmxnet3_ioctl(struct uio_info *info, unsigned int cmd, void *arg)
 	struct uio_msix_mask *mask = arg;
 	int ret;
 
-	if (!info->irq)
+	if (!info->irq || READ_ONCE(udev->ending))
 		return -ENODEV;
 
 	switch (cmd) {

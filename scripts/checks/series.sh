@@ -13,10 +13,33 @@ check_tree() {
 	done
 }
 
-# git am on the pristine kernel gives the files of the view, byte for byte, and
-# the view has no others.
+# Lines that patch PATCH adds to FILE..., or adds and removes with "all".
+lines_of() {	# added|all STATE STATE FILE...
+	git -C "$src" diff --numstat "check-$2" "check-$3" -- "${@:4}" |
+		awk -v what="$1" '{ n += $1 + (what == "all" ? $2 : 0) } END { print n + 0 }'
+}
+
+# What can be reviewed, as it is promised; and who posts it signs.
+check_sizes() {
+	local t=tools/testing/selftests/uio name lines limit bad=0
+	while read -r name limit lines; do
+		echo "$name: $lines of $limit"
+		[ "$lines" -le "$limit" ] || bad=1
+	done <<-END
+		patch-1 120 $(lines_of all base 1 .)
+		patch-2 2100 $(lines_of added 1 2 .)
+		driver 700 $(lines_of added 1 2 drivers/uio/uio_msix.c)
+		kselftest 1000 $(lines_of added 1 2 "$t/*.c" "$t/*.h")
+		uio_vmxnet3.c 800 $(lines_of added 2 mediated drivers/uio/uio_vmxnet3.c)
+	END
+	! grep -rnE '^(Signed-off|Reviewed|Acked|Tested)-by:' "$TOP"/patches || bad=1
+	[ $bad = 0 ] || fail "more lines than promised, or a sign-off, which is the poster's"
+}
+
+# git am on the pristine kernel, as README.md has it, gives the files of the view,
+# byte for byte, and the view has no others.
 check_view() {
-	local f name bad=0
+	local f name bad=0 pattern
 	: >"$logs/added"
 	viewed() {	# BELOW STATE
 		git -C "$src" diff --name-only --diff-filter=A "check-$1" "check-$2" >"$logs/added.$2"
@@ -25,13 +48,22 @@ check_view() {
 			git -C "$src" show "check-$2:$f" | cmp - "$TOP/$f" || bad=1
 		done <"$logs/added.$2"
 	}
+	pattern=$(sed -nE 's/.*`git am (patches[^`]*)`.*/\1/p' "$TOP/README.md")
+	at base
+	# shellcheck disable=SC2086 # a pattern
+	GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
+		git -C "$src" am -q "$TOP"/$pattern &&
+		git -C "$src" diff --exit-code check-2 || {
+		git -C "$src" am --abort || :
+		bad=1
+	}
 	viewed base 2
 	for name in "${FURTHER[@]}"; do viewed 2 "$name"; done
 	(cd "$TOP" && find drivers include tools Documentation -type f | sort) |
 		diff <(sort "$logs/added") - || bad=1
 	git -C "$src" diff -U0 check-base check-2 -- MAINTAINERS | sed -n '/^+++/d; s/^+//p' |
 		cmp - "$TOP/MAINTAINERS.fragment" || bad=1
-	[ $bad = 0 ] || fail "the view is not what patches/ adds: 'make patches'"
+	[ $bad = 0 ] || fail "README's git am fails, or the view is not what patches/ adds: 'make patches'"
 }
 
 # Left out: the sign-off, which is the poster's; 'iput', which is a function.

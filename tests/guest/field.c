@@ -987,6 +987,35 @@ TEST_F_TIMEOUT(vf, its_pf_is_reset, TIMEOUT)
 	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
+/* What a reset of the PF's bus by hand does too. The PF answers, the VF does not. */
+TEST_F_TIMEOUT(vf, switched_off_in_its_pf, TIMEOUT)
+{
+	uint32_t header = 0, cap;
+	uint16_t on, off;
+	int fd, live;
+
+	for (cap = PCI_CFG_SPACE_SIZE; cap; cap = PCI_EXT_CAP_NEXT(header)) {
+		header = pci_config(bdf, cap, 4);
+		if (PCI_EXT_CAP_ID(header) == PCI_EXT_CAP_ID_SRIOV)
+			break;
+	}
+	ASSERT_NE(0U, cap);
+	on = pci_config(bdf, cap + PCI_SRIOV_CTRL, 2);
+	off = on & ~(PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE);
+	fd = open(pci(bdf, "config"), O_RDWR | O_CLOEXEC);
+	for (live = 0; live < 2; live++) {
+		if (!live)
+			uio_msix_close(&self->dev);
+		ASSERT_EQ(2, pwrite(fd, &off, 2, cap + PCI_SRIOV_CTRL));
+		uio_msix_close(&self->dev);
+		EXPECT_EQ(-ENODEV, try_open(&self->dev));
+		ASSERT_EQ(2, pwrite(fd, &on, 2, cap + PCI_SRIOV_CTRL));
+		usleep(100000);
+		EXPECT_EQ(0, uio_msix_open(&self->dev));
+	}
+	close(fd);
+}
+
 /* Which takes its VFs along. */
 TEST_F_TIMEOUT(vf, its_pf_loses_its_driver, TIMEOUT)
 {

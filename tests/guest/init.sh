@@ -361,6 +361,7 @@ mediated() {
 	export UIO_VMXNET3_PEER UIO_VMXNET3_PULL="pull vmxnet3 /sys/bus/pci/devices/$vmxnet3"
 	export UIO_VMXNET3_PLUG="plug_in /sys/bus/pci/devices/$vmxnet3 vmxnet3,id=vmxnet3,bus=rp1,netdev=ours,romfile="
 	UIO_VMXNET3_PEER=$(ls /sys/bus/pci/devices/"$(device 1 8086:10d3)"/net)
+	insmod /modules/order.ko || echo "not ok: order"
 	echo 16 >/proc/sys/vm/nr_hugepages
 	# Not the address that it was made with.
 	ifconfig "$(ls /sys/bus/pci/devices/"$vmxnet3"/net)" hw ether 02:00:00:12:34:56
@@ -492,6 +493,9 @@ nomsi)
 	else
 		echo "# not ok 1 open_without_msi"
 	fi
+	# Only an open that succeeds does.
+	[ $(($(cat /proc/sys/kernel/tainted) >> 6 & 1)) = 0 ] && ! dmesg | grep -q 'kernel tainted' ||
+		echo "not ok: an open that failed taints"
 	echo "$dev" >/sys/bus/pci/drivers/uio_msix/unbind
 	;;
 lockdown)
@@ -637,6 +641,7 @@ mediated)
 		UIO_VMXNET3_LINK='monitor "set_link vmxnet3 %s"'
 	long vmxforge "$vmxnet3" "$(device 1 1b36:0006)"
 	long vmxaway "$vmxnet3"
+	long vmxrules "$vmxnet3"
 	# The vectors, which they share.
 	programs=uio_msix_test
 	run igb "$pf" UIO_MSIX_AER="aer rp2 DLP"
@@ -673,7 +678,7 @@ mediatedmutants|mediatedmutantsiommu)
 		case $test-$mode in
 		vmxforge-*) vmxforge "$vmxnet3" "$(device 1 1b36:0006)" ;;
 		vmxfuzz-*) vmxfuzz "$vmxnet3" 10000 ;;
-		vmxaway-*) vmxaway "$vmxnet3" ;;
+		vmxaway-*|vmxrules-*) $test "$vmxnet3" ;;
 		*-deadlock) vmxstress "$vmxnet3" deadlock 60 ;;
 		*-pinning) vmxstress "$vmxnet3" pinning 4 ;;
 		vmxstress-*) vmxstress "$vmxnet3" "$mode" 20 ;;

@@ -41,8 +41,11 @@ static void forge(const void *p, uint32_t size)
 	reg_write(rocker.regs, ROCKER_DMA_CTRL, ROCKER_DMA_FILL);
 }
 
+/* What of a completion is forged */
+enum { SLOT, AGAIN, RING };
+
 /* A running queue, and a completion that it does not wait for. */
-static void check(int queue, int before, bool all)
+static void check(int queue, int before, int what)
 {
 	const struct uio_vmxnet3_completion *next;
 	int ret, i;
@@ -55,14 +58,27 @@ static void check(int queue, int before, bool all)
 		    (queue == TX && vmx_done(&vmx, TX, EVENT_MS, NULL) != i))
 			errx(1, "queue %d does not run", queue);
 	next = &vmx.done[queue][vmx.seen[queue]];
-	/* Slot 0 has been sent; no queue has a slot 0x696. */
-	forge(all ? (void *)next : (char *)next + 15, all ? 16 : 1);
+	/*
+	 * No queue has a slot 0x696; slot 0 has been sent; or else it is the right one,
+	 * but not of the only ring that there is to receive into.
+	 */
+	if (what == SLOT)
+		forge(next, 16);
+	if (what == RING)
+		forge((char *)next + 2, 2);
+	if (what != SLOT)
+		forge((char *)next + 15, 1);
 	for (i = 0; i < 3; i++) {
 		ret = vmx_submit_one(&vmx, queue, 0, 2048);
 		if (ret != -EIO)
 			errx(1, "queue %d: %d, not EIO", queue, ret);
 		if (vmx_state(&vmx) != UIO_VMXNET3_BROKEN)
 			errx(1, "state %u", vmx.info.state);
+		/* Nothing else goes on, but that it is stopped. */
+		if (vmx_start(&vmx, 1500, 0) != -EIO || vmx_start(&vmx, 59, 0) != -EINVAL ||
+		    vmx_set_memory(&vmx, vmx.memfd, 0, HUGE_PAGE) != -EIO ||
+		    vmx_set_memory(&vmx, -1, 0, 0) != -EIO || pci_master(bdf))
+			errx(1, "queue %d: not broken", queue);
 	}
 	ret = vmx_stop(&vmx);
 	if (ret || vmx_state(&vmx) != UIO_VMXNET3_STOPPED)
@@ -85,9 +101,10 @@ int main(int argc, char **argv)
 	if (ret)
 		errx(1, "%s: %s", bdf, strerror(-ret));
 	for (round = 0; round < rounds; round++) {
-		check(TX, rnd(100), true);
-		check(TX, 1 + rnd(100), false);
-		check(RX, rnd(100), true);
+		check(TX, rnd(100), SLOT);
+		check(TX, 1 + rnd(100), AGAIN);
+		check(RX, rnd(100), SLOT);
+		check(RX, 1 + rnd(100), RING);
 	}
 	/* As good as new. */
 	if (vmx_start(&vmx, 9000, 0) || vmx_submit_one(&vmx, TX, 0, 60) != 1 ||

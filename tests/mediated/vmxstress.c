@@ -4,7 +4,8 @@
  *
  *	vmxstress BDF deadlock SECONDS	its memory is written, mapped and set at once
  *	vmxstress BDF MODE ROUNDS	kill, unbind, reset, remove, pull, truncate, punch
- *	vmxstress BDF pinning ROUNDS	a SET_MEMORY that takes long, and gives up
+ *	vmxstress BDF pinning ROUNDS	a SET_MEMORY that takes long, and gives up, in
+ *					each of the ways; beyond that in the quick ones
  *
  *	UIO_VMXNET3_PULL='command'	for "pull": the device goes
  *	UIO_VMXNET3_PLUG='command'	and comes back
@@ -18,11 +19,14 @@
 #include "vmxguest.h"
 
 #define HANG_MS		30000	/* without progress */
+#define SETTERS		100	/* at once */
 #define ADD(x)		__atomic_add_fetch(&(x), 1, __ATOMIC_RELAXED)
 
 /* What the processes share. */
 static struct shared {
-	unsigned long submits, sent, writes, maps, sets;
+	unsigned long submits, sent, writes, maps, sets, signals;
+	unsigned long tries[SETTERS];
+	pid_t setters[SETTERS];
 	bool started;
 	char reason[128];
 } *sh;
@@ -341,47 +345,261 @@ static int deadlock(int seconds)
 	return !sh->writes || !sh->maps || !sh->sets;
 }
 
-/* Nobody waits for all the pages of a user who takes long to get them. */
-static int pinning(int count)
+/*
+ * Nobody waits for all the pages of a user who takes long to get them. What comes in
+ * between, and what the user has of it.
+ */
+#define PINNED		(256ull << 20)
+#define OLD		65536
+
+static const struct way {
+	const char *name;
+	int status;	/* of the user; if 0, it has all pages in the end */
+} ways[] = {
+	{ "unbind", ENODEV << 8 },
+	{ "kill", SIGKILL },
+	{ "queue", ENODEV << 8 },
+	{ "suspend", ENODEV << 8 },
+	{ "signal", EINTR << 8 },
+	{ "restart", 0 },
+	{ "stop", 0 },
+};
+
+static int pinned;	/* the file */
+
+static unsigned long long has_pages(void)
 {
-	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	int round, status, file, ret = 0;
-	const off_t len = 256 << 20;
-	unsigned long end;
 	struct stat st;
+
+	return fstat(pinned, &st) ? 0 : st.st_blocks * 512ull;
+}
+
+static bool has_all(void)
+{
+	return has_pages() >= PINNED;
+}
+
+static bool is_pinning(void)
+{
+	return has_pages() > PINNED / 64;
+}
+
+static unsigned long all_tries(void)
+{
+	unsigned long sum = 0;
+	int n;
+
+	for (n = 0; n < SETTERS; n++)
+		sum += __atomic_load_n(&sh->tries[n], __ATOMIC_RELAXED);
+	return sum;
+}
+
+/* As long as something goes on. */
+static bool wait_until(bool (*is)(void))
+{
+	unsigned long long last = 0, now;
+	unsigned long end = 0;
+
+	for (; !is(); usleep(1000)) {
+		now = has_pages() + all_tries();
+		if (now != last || !end)
+			end = now_ms() + HANG_MS;
+		else if (now_ms() > end)
+			return false;
+		last = now;
+	}
+	return true;
+}
+
+static void in_between(int sig)
+{
+	if (!has_all())
+		ADD(sh->signals);
+}
+
+static void may_lock(rlim_t bytes)
+{
+	struct rlimit limit = { bytes, bytes };
+
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+/*
+ * Those who wait for the one: each gets as far as its limit, which for some is that it
+ * has its memory, until the session is over.
+ */
+static void set_in_vain(int n)
+{
+	const size_t len = n % 10 ? 1 << 30 : OLD;
+	int ret, file = vmx_memfd(len, 0);
+
+	may_lock(n % 10 ? 0 : OLD);
+	for (;;) {
+		ret = vmx_set_memory(&vmx, file, 0, len);
+		if (ret == -ENODEV)
+			_exit(0);
+		if (ret && ret != -ENOMEM)
+			fail("setter %d: %s", n, strerror(-ret));
+		ADD(sh->tries[n]);
+	}
+}
+
+static bool have_tried(void)
+{
+	int n;
+
+	for (n = 0; n < SETTERS; n++)
+		if (!__atomic_load_n(&sh->tries[n], __ATOMIC_RELAXED))
+			return false;
+	return true;
+}
+
+/* They wait for the lock of the file, which who pins has: no count changes now. */
+static bool are_queued(void)
+{
+	char state;
+	FILE *f;
+	int n;
+
+	for (n = 0; n < SETTERS; n++) {
+		f = fopen(path("/proc/%d/stat", sh->setters[n]), "re");
+		if (!f || fscanf(f, "%*d %*s %c", &state) != 1)
+			state = 0;
+		if (f)
+			fclose(f);
+		if (state != 'D')
+			return false;
+	}
+	return true;
+}
+
+/* After a SET_MEMORY that was interrupted everything is as it was before. */
+static void as_before(void)
+{
+	int ret;
+
+	if (fcntl(pinned, F_ADD_SEALS, F_SEAL_WRITE))
+		fail("still pinned: %m");
+	ret = vmx_start(&vmx, 1500, 0);
+	if (ret || vmx_submit_one(&vmx, TX, OLD - 60, 60) != 1 ||
+	    vmx_submit_one(&vmx, TX, OLD, 60) != -EINVAL)
+		fail("not with the old memory: %s", strerror(-ret));
+	vmx_stop(&vmx);
+	may_lock(2 * OLD);
+	ret = vmx_set_memory(&vmx, vmx.memfd, 0, OLD);
+	if (ret)
+		fail("still charged: %s", strerror(-ret));
+}
+
+static _Noreturn void pins(const char *way)
+{
+	struct sigaction action = { .sa_handler = in_between };
+	int ret, n, status;
 	pid_t pid;
 
-	for (round = 0; round < count && !ret; round++) {
-		ret = vmx_hand_over(&vmx);
-		file = vmx_memfd(len, 0);
-		if (ret || file < 0)
-			break;
+	if (!strcmp(way, "restart"))
+		action.sa_flags = SA_RESTART;
+	sigaction(SIGUSR1, &action, NULL);
+	may_lock(RLIM_INFINITY);
+	drop_privileges();
+	ret = vmx_open(&vmx) ?: vmx_memory(&vmx, OLD, 0);
+	if (ret)
+		fail("no session: %s", strerror(-ret));
+	vmx_unmap(&vmx);
+	for (n = 0; n < SETTERS && !strcmp(way, "queue"); n++) {
 		pid = fork();
 		if (!pid) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			setrlimit(RLIMIT_MEMLOCK, &unlimited);
-			drop_privileges();
-			ret = vmx_open(&vmx);
-			if (ret)
-				fail("open: %s", strerror(-ret));
-			_exit(-vmx_set_memory(&vmx, file, 0, len));
+			set_in_vain(n);
 		}
-		for (end = now_ms() + HANG_MS; now_ms() < end; usleep(1000))
-			if (!fstat(file, &st) && st.st_blocks * 512 > len / 64)
-				break;
-		if (round % 2)
-			kill(pid, SIGKILL);
-		else
-			ret = pci_bind(bdf, "");
-		status = reap(pid, "pinning");
-		fstat(file, &st);
-		close(file);
-		if (ret || status != (round % 2 ? SIGKILL : ENODEV << 8) ||
-		    st.st_blocks * 512 >= len) {
-			printf("# round %d: %d, status %#x, %lld of %lld bytes: %s\n", round, ret,
-			       status, st.st_blocks * 512ll, (long long)len, sh->reason);
+		sh->setters[n] = pid;
+	}
+	if (n && !wait_until(have_tried))
+		fail("not all have tried");
+	ret = vmx_set_memory(&vmx, pinned, 0, PINNED);
+	while (n--)
+		if (waitpid(sh->setters[n], &status, 0) < 0 || status)
+			fail("setter %d: status %#x", n, status);
+	if (ret == -EINTR)
+		as_before();
+	_exit(-ret);
+}
+
+static bool was_signalled(void)
+{
+	return __atomic_load_n(&sh->signals, __ATOMIC_RELAXED);
+}
+
+/* While it has pages, but not all: NULL, or what is wrong. */
+static const char *come_between(const char *way, pid_t pid, unsigned long *tries)
+{
+	int status;
+	pid_t other;
+
+	if (!strcmp(way, "kill"))
+		return kill(pid, SIGKILL) ? "kill" : NULL;
+	if (!strcmp(way, "signal"))
+		return kill(pid, SIGUSR1) ? "kill" : NULL;
+	if (!strcmp(way, "restart"))
+		return kill(pid, SIGUSR1) || !wait_until(was_signalled) ?
+		       "the signal waits for all pages" : NULL;
+	if (!strcmp(way, "stop")) {
+		if (kill(pid, SIGSTOP) || waitpid(pid, &status, WUNTRACED) != pid ||
+		    !WIFSTOPPED(status) || has_all())
+			return "the stop waits for all pages";
+		return kill(pid, SIGCONT) ? "kill" : NULL;
+	}
+	/* Its devices are suspended, for which all processes are frozen. */
+	if (!strcmp(way, "suspend")) {
+		status = put("/sys/power/pm_test", "devices") ?: put("/sys/power/state", "freeze");
+		return put("/sys/power/pm_test", "none") || status ? "no suspend" : NULL;
+	}
+	if (!strcmp(way, "queue") && !wait_until(are_queued))
+		return "no queue";
+	*tries = all_tries();
+	other = fork();
+	if (!other)
+		_exit(!!pci_bind(bdf, ""));
+	return reap(other, "unbind") ? "no unbind" : NULL;
+}
+
+static int pinning(int count)
+{
+	int round, status, ret = 0;
+	unsigned long tries;
+	const char *wrong;
+	pid_t pid;
+
+	for (round = 0; !ret && (round < count || round < (int)ARRAY_SIZE(ways)); round++) {
+		const struct way *way = &ways[round < (int)ARRAY_SIZE(ways) ? round : round % 2];
+
+		memset(sh, 0, sizeof(*sh));
+		tries = 0;
+		pinned = vmx_memfd(PINNED, 0);
+		ret = vmx_hand_over(&vmx);
+		if (ret || pinned < 0) {
+			printf("# %s: not bound, or no file: %d, %d\n", way->name, ret, pinned);
+			return 1;
+		}
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			pins(way->name);
+		}
+		wrong = wait_until(is_pinning) ? come_between(way->name, pid, &tries) :
+			"does not begin";
+		if (!wrong && !way->status && !wait_until(has_all))
+			wrong = "not restarted";
+		status = reap(pid, way->name);
+		if (!wrong && !strcmp(way->name, "queue") && tries != all_tries())
+			wrong = "those who waited begin after the end";
+		if (wrong || status != way->status || has_all() != !status) {
+			printf("# %s: %s, status %#x, %s pages, %lu and %lu tries: %s\n", way->name,
+			       wrong ?: "ends", status, has_all() ? "all" : "not all", tries,
+			       all_tries(), sh->reason);
 			ret = 1;
 		}
+		close(pinned);
 	}
 	printf("# pinning: %d rounds\n", round);
 	return ret;

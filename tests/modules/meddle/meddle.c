@@ -13,15 +13,33 @@
  *	vanish			1: a device is not to be reached after such a reset,
  *				until its bridge has the number of its bus again
  *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
+ *	full_resets		of these, those that were not by FLR only
+ *	restoring, restored, bar0	COMMAND of a device just before its configuration was
+ *				restored, COMMAND and BAR0 just after, both before the last
+ *				reset that was not by FLR only; all ones if it was not
+ *	fail_store		1: saving a configuration fails for want of memory
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
  *	error			"ADDRESS STATE" tells its driver of an error, 3 being one
  *				without recovery
  *	slot_reset		"ADDRESS 0" tells its driver that the recovery from an
  *				error has reset it
+ *	verdict			what the driver answered to the last of these two
+ *	channel			"ADDRESS STATE" of its error_state
+ *	d3hot_delay		"ADDRESS MS" what a quirk says
+ *	claim			"ADDRESS BAR" claims it, "ADDRESS 6" lets it go
+ *	unset			"ADDRESS BAR" has no address, "ADDRESS 6" undoes it
  *	sub_page		"ADDRESS BAR" begins and ends the BAR of an unbound
  *				device inside of its pages; "ADDRESS 6" undoes it
- *	neighbour		1 claims what is left of the last page then, 0 not
+ *	short_bar		the same, but it has 16 bytes only
+ *	neighbour		1 claims what is left of the last page then, 2 of the
+ *				first, 0 not
+ *	slow_signal		the next handler that signals an eventfd does so MS later
+ *	slow_fault		the next fault that inserts a page of a device, too
+ *	slow_wait		the process with this PID, when it is about to wait in
+ *				poll() or read(), does so 300 ms later, once
+ *	begun			how often one of these three has begun
+ *	early_puts		how often the eventfd was let go meanwhile
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -29,6 +47,7 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 
 static int fail_reset;
@@ -37,13 +56,66 @@ module_param(fail_reset, int, 0600);
 static int vanish;
 module_param(vanish, int, 0600);
 
-static unsigned long resets;
+static unsigned long resets, full_resets;
 module_param(resets, ulong, 0400);
+module_param(full_resets, ulong, 0400);
 
-static int reset_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+static u16 restoring, restored;
+module_param(restoring, ushort, 0400);
+module_param(restored, ushort, 0400);
+
+static u32 bar0;
+module_param(bar0, uint, 0400);
+
+/* Of the last one that was restored, until a reset. */
+static u16 restoring_now, restored_now;
+static u32 bar0_now;
+
+static int remember_device(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	*(struct pci_dev **)instance->data = (void *)regs_get_kernel_argument(regs, 0);
 	return 0;
+}
+
+static int state_is_loaded(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	pci_read_config_word(*(struct pci_dev **)instance->data, PCI_COMMAND, &restoring_now);
+	return 0;
+}
+
+static struct kretprobe load_probe = {
+	.kp.symbol_name = "pci_load_saved_state",
+	.entry_handler = remember_device,
+	.handler = state_is_loaded,
+	.data_size = sizeof(struct pci_dev *),
+};
+
+static int state_is_restored(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct pci_dev *pdev = *(struct pci_dev **)instance->data;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &restored_now);
+	pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0, &bar0_now);
+	return 0;
+}
+
+static struct kretprobe restore_probe = {
+	.kp.symbol_name = "pci_restore_state",
+	.entry_handler = remember_device,
+	.handler = state_is_restored,
+	.data_size = sizeof(struct pci_dev *),
+};
+
+/* No lock is taken here: a breakpoint is like an NMI. */
+static int reset_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	restoring = restoring_now;
+	restored = restored_now;
+	bar0 = bar0_now;
+	restoring_now = ~0;
+	restored_now = ~0;
+	bar0_now = ~0;
+	return remember_device(instance, regs);
 }
 
 static int reset_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -51,6 +123,7 @@ static int reset_returns(struct kretprobe_instance *instance, struct pt_regs *re
 	struct pci_dev *pdev = *(struct pci_dev **)instance->data;
 
 	resets++;
+	full_resets++;
 	if (fail_reset)
 		regs_set_return_value(regs, -fail_reset);
 	if (vanish)
@@ -90,7 +163,108 @@ static struct kretprobe slot_probe = {
 	.handler = slot_was_reset,
 };
 
-static struct kretprobe *probes[] = { &reset_probe, &flr_probe, &slot_probe };
+static int fail_store;
+module_param(fail_store, int, 0600);
+
+static int stored(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	if (fail_store) {
+		kfree((void *)regs_return_value(regs));
+		regs_set_return_value(regs, 0);
+	}
+	return 0;
+}
+
+static struct kretprobe store_probe = {
+	.kp.symbol_name = "pci_store_saved_state",
+	.handler = stored,
+};
+
+static struct kretprobe *kretprobes[] = {
+	&load_probe, &restore_probe, &reset_probe, &flr_probe, &slot_probe, &store_probe,
+};
+
+/* What must not be overtaken takes long, once. */
+static int slow_signal, slow_fault, slow_wait;
+module_param(slow_signal, int, 0600);
+module_param(slow_fault, int, 0600);
+module_param(slow_wait, int, 0600);
+
+static unsigned long begun, early_puts;
+module_param(begun, ulong, 0400);
+module_param(early_puts, ulong, 0400);
+
+static void *signalled;
+
+static int signal_eventfd(struct kprobe *probe, struct pt_regs *regs)
+{
+	int ms = xchg(&slow_signal, 0);
+
+	if (ms) {
+		WRITE_ONCE(signalled, (void *)regs_get_kernel_argument(regs, 0));
+		begun++;
+		mdelay(ms);
+		WRITE_ONCE(signalled, NULL);
+	}
+	return 0;
+}
+
+static struct kprobe signal_probe = {
+	.symbol_name = "eventfd_signal_mask",
+	.pre_handler = signal_eventfd,
+};
+
+static int put_eventfd(struct kprobe *probe, struct pt_regs *regs)
+{
+	if ((void *)regs_get_kernel_argument(regs, 0) == READ_ONCE(signalled))
+		early_puts++;
+	return 0;
+}
+
+static struct kprobe put_probe = {
+	.symbol_name = "eventfd_ctx_put",
+	.pre_handler = put_eventfd,
+};
+
+static int insert_page(struct kprobe *probe, struct pt_regs *regs)
+{
+	int ms = xchg(&slow_fault, 0);
+
+	if (ms) {
+		begun++;
+		mdelay(ms);
+	}
+	return 0;
+}
+
+static struct kprobe fault_probe = {
+	.symbol_name = "vmf_insert_pfn",
+	.pre_handler = insert_page,
+};
+
+static int begin_to_wait(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (current->pid == slow_wait) {
+		slow_wait = 0;
+		begun++;
+		mdelay(300);
+	}
+	return 0;
+}
+
+static struct kprobe read_probe = {
+	.symbol_name = "wait_woken",
+	.pre_handler = begin_to_wait,
+};
+
+static struct kprobe poll_probe = {
+	.symbol_name = "__pollwait",
+	.pre_handler = begin_to_wait,
+};
+
+static struct kprobe *kprobes[] = {
+	&signal_probe, &put_probe, &fault_probe, &read_probe, &poll_probe,
+};
 
 static struct pci_dev *parse(const char *text, unsigned int *value)
 {
@@ -180,10 +354,14 @@ static int set_reset(struct pci_dev *pdev, unsigned int begins)
 }
 DEVICE_PARAM(reset);
 
+static int verdict;
+module_param(verdict, int, 0400);
+
 static int set_error(struct pci_dev *pdev, unsigned int state)
 {
 	if (handlers(pdev)->error_detected)
-		handlers(pdev)->error_detected(pdev, (__force pci_channel_state_t)state);
+		verdict = (__force int)handlers(pdev)->error_detected(pdev,
+						(__force pci_channel_state_t)state);
 	return 0;
 }
 DEVICE_PARAM(error);
@@ -191,10 +369,64 @@ DEVICE_PARAM(error);
 static int set_slot_reset(struct pci_dev *pdev, unsigned int value)
 {
 	if (handlers(pdev)->slot_reset)
-		handlers(pdev)->slot_reset(pdev);
+		verdict = (__force int)handlers(pdev)->slot_reset(pdev);
 	return 0;
 }
 DEVICE_PARAM(slot_reset);
+
+static int set_channel(struct pci_dev *pdev, unsigned int state)
+{
+	pdev->error_state = (__force pci_channel_state_t)state;
+	return 0;
+}
+DEVICE_PARAM(channel);
+
+static int set_d3hot_delay(struct pci_dev *pdev, unsigned int ms)
+{
+	pdev->d3hot_delay = ms;
+	return 0;
+}
+DEVICE_PARAM(d3hot_delay);
+
+static int set_claim(struct pci_dev *pdev, unsigned int bar)
+{
+	static int claimed;
+
+	if (bar < PCI_STD_NUM_BARS)
+		return pci_request_region(pdev, claimed = bar, "meddle");
+	pci_release_region(pdev, claimed);
+	return 0;
+}
+DEVICE_PARAM(claim);
+
+static int set_unset(struct pci_dev *pdev, unsigned int bar)
+{
+	static struct resource *unset;
+
+	if (bar < PCI_STD_NUM_BARS) {
+		unset = &pdev->resource[bar];
+		unset->flags |= IORESOURCE_UNSET;
+	} else {
+		unset->flags &= ~IORESOURCE_UNSET;
+	}
+	return 0;
+}
+DEVICE_PARAM(unset);
+
+static int set_short_bar(struct pci_dev *pdev, unsigned int bar)
+{
+	static struct resource *cut;
+	static resource_size_t size;
+
+	if (pdev->driver)
+		return -EBUSY;
+	if (bar >= PCI_STD_NUM_BARS)
+		return adjust_resource(cut, cut->start, size);
+	cut = &pdev->resource[bar];
+	size = resource_size(cut);
+	return adjust_resource(cut, cut->start, 16);
+}
+DEVICE_PARAM(short_bar);
 
 #define SHIFT	0x400
 
@@ -226,7 +458,8 @@ static int set_neighbour(const char *text, const struct kernel_param *param)
 		return -EINVAL;
 	if (*text == '0')
 		return release_resource(&neighbour);
-	neighbour = DEFINE_RES_MEM_NAMED(shrunk->end + 1, SHIFT, "meddle");
+	neighbour = DEFINE_RES_MEM_NAMED(*text == '1' ? shrunk->end + 1 : shrunk->start - SHIFT,
+					 SHIFT, "meddle");
 	return request_resource(shrunk->parent, &neighbour);
 }
 
@@ -280,9 +513,11 @@ DEVICE_PARAM(non_mappable_bars);
 
 static int __init meddle_init(void)
 {
-	return register_kretprobes(probes, ARRAY_SIZE(probes));
+	int ret = register_kretprobes(kretprobes, ARRAY_SIZE(kretprobes));
+
+	return ret ?: register_kprobes(kprobes, ARRAY_SIZE(kprobes));
 }
 module_init(meddle_init);
 
-MODULE_DESCRIPTION("Locks held, resets that fail or are told of, quirks, BARs, for tests of uio_msix");
+MODULE_DESCRIPTION("What only the kernel can do to a device, for tests of uio_msix");
 MODULE_LICENSE("GPL");
