@@ -403,6 +403,10 @@ MUTANTS = (
      '\t    copy_to_user(uarg, buf, size))\n\t\treturn ret;'),
     ('core: gone while it copied', CORE,
      '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tret =', '\t\tret ='),
+    ('core: the driver handles ioctls without the lock', CORE,
+     '\tscoped_guard(mutex, &idev->info_lock) {\n\t\tif (!idev->info)\n'
+     '\t\t\treturn -ENODEV;\n\t\tret =',
+     '\t{\n\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tret ='),
     ('core: copies out after an error', CORE, 'ret >= 0 && ', ''),
     ('core: calls what is not there', CORE, '!idev->info->ioctl || ', ''),
     ('core: no 32-bit programs', CORE, '\t.compat_ioctl\t= compat_ptr_ioctl,\n', ''),
@@ -435,6 +439,32 @@ MUTANTS = (
      ('\tpoll_wait(filep, &idev->wait, wait);\n', '\tif (listener->event_count != atomic_read'),
      ('', '\tschedule_timeout_uninterruptible(2 * HZ);\n'
       '\tpoll_wait(filep, &idev->wait, wait);\n\tif (listener->event_count != atomic_read')),
+    # What fails for want of memory
+    ('vector out of those it got', DRIVER,
+     'index >= udev->num_vectors', 'index >= udev->max_vectors'),
+    ('all vectors or none', DRIVER,
+     'pci_alloc_irq_vectors(pdev, 1, udev->max_vectors,',
+     'pci_alloc_irq_vectors(pdev, udev->max_vectors, udev->max_vectors,'),
+    ('MSI where MSI-X fails', DRIVER, 'PCI_IRQ_MSIX)', 'PCI_IRQ_MSIX | PCI_IRQ_MSI)'),
+    ('kfree() of vmalloc() when open fails', DRIVER,
+     '\tif (ret < 0) {\n\t\tkvfree(', '\tif (ret < 0) {\n\t\tkfree('),
+    ('kfree() of vmalloc() at the end', DRIVER,
+     '\tkvfree(udev->vectors);\n\t/* Not', '\tkfree(udev->vectors);\n\t/* Not'),
+    ('no memory to claim a page is no map', DRIVER,
+     'return ret == -ENOMEM ? ret : 0;', 'return 0;'),
+    ('no memory for the map before the table is none', DRIVER,
+     'return ret ?: uio_msix_add_map(', 'return uio_msix_add_map('),
+    ('no memory for the name of a port is no name', DRIVER,
+     'ret = port++->name ? 0 : -ENOMEM;', 'port++;'),
+    ('no BAR is a port', DRIVER,
+     '} else if (pci_resource_len(pdev, bar)) {', '} else {'),
+    ('core: registers without a minor', CORE,
+     '\tret = uio_get_minor(idev);\n\tif (ret)\n\t\tgoto err_get_minor;\n',
+     '\tuio_get_minor(idev);\n'),
+    ('core: registers without the interrupt', CORE,
+     '\t\tif (ret)\n\t\t\tgoto err_request_irq;\n', ''),
+    ('core: stays when it gets no interrupt', CORE,
+     '\t\tif (ret)\n\t\t\tgoto err_request_irq;', '\t\tif (ret)\n\t\t\tgoto err_device_create;'),
 )
 
 # Noticed by nothing but kmemleak: not on the plain kernel.
@@ -453,6 +483,20 @@ FIRST = {
         'core: a failed registration tells nobody',
         'core: usable after a failed registration',
         'core: open before it has its uio_dev',
+        'vector out of those it got',
+        'all vectors or none',
+        'no memory to claim a page is no map',
+        'core: registers without a minor',
+    ),
+    'faults': (
+        'MSI where MSI-X fails',
+        'kfree() of vmalloc() when open fails',
+        'kfree() of vmalloc() at the end',
+        'no memory for the map before the table is none',
+        'no memory for the name of a port is no name',
+        'no BAR is a port',
+        'core: registers without the interrupt',
+        'core: stays when it gets no interrupt',
     ),
     'mutant:igb': (
         'D3hot not left',
@@ -505,6 +549,8 @@ FIRST = {
     ),
     'mutant:rocker-32': ('core: no 32-bit programs',),
     'injected': ('table of one page', 'the ROM is a BAR', 'unbind resets by FLR only'),
+    'racesrocker:arg_on_uffd': ('core: gone while it copied',),
+    'racesrocker:remove': ('core: the driver handles ioctls without the lock',),
     'unplug': ('asks the PF whether its VF is there',),
     'onecpu': ('never a thread',),
     'field': (
@@ -565,7 +611,7 @@ def verdict(name, work, out, baseline, races):
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     shutil.copy(baseline, out)
-    boots = ['mutant', 'injected', 'unplug', 'field', 'iommu', 'lockdown', 'nomsi']
+    boots = ['mutant', 'injected', 'unplug', 'field', 'iommu', 'lockdown', 'nomsi', 'faults']
     if races:
         boots[0:0] = ['racesrocker', 'racesrocker:mmap']
     if name in FIRST:
@@ -576,7 +622,7 @@ def verdict(name, work, out, baseline, races):
         if boot == 'racesrocker':
             args = ['500', 'replace', 'detach', 'mask']
             env['MULTI'] = '1'
-        elif boot == 'racesrocker:mmap':
+        elif boot.startswith('racesrocker:'):
             args = ['50']
             env['MULTI'] = '1'
         run = subprocess.run(

@@ -620,7 +620,7 @@ TEST_F(extra, open_of_a_locked_device_is_eagain)
 	ms = now_ms();
 	EXPECT_EQ(-EAGAIN, try_open(&self->dev));
 	EXPECT_LE(95, now_ms() - ms);
-	sleep(5);
+	sleep(4);
 	EXPECT_EQ(0, try_open(&self->dev));
 	/* On a busy host it may come to look too late. */
 	for (tries = 0; tries < 5; tries++) {
@@ -635,12 +635,12 @@ TEST_F(extra, open_of_a_locked_device_is_eagain)
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 
 	/* Close cannot reset it then, and does not wait, but the next open does. */
-	ASSERT_EQ(0, meddle("hold", path("%s 5000", bdf)));
+	ASSERT_EQ(0, meddle("hold", path("%s 4000", bdf)));
 	ms = now_ms();
 	uio_msix_close(&self->dev);
-	EXPECT_GT(4000, now_ms() - ms);
+	EXPECT_GT(3500, now_ms() - ms);
 	EXPECT_FALSE(pci_master(bdf));
-	sleep(6);
+	sleep(4);
 	resets = get_u64(MEDDLE "resets");
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 	EXPECT_EQ(!!*get(pci(bdf, "reset_method"), word), get_u64(MEDDLE "resets") > resets);
@@ -1915,9 +1915,9 @@ TEST_F(extra, opened_while_its_port_is_locked)
 	if (access(MEDDLE "hold", F_OK) || strlen(port) != strlen("0000:00:00.0"))
 		SKIP(return, "no tests/modules/meddle, or not behind a port");
 	uio_msix_close(&self->dev);
-	ASSERT_EQ(0, meddle("hold", path("%s 5000", port)));
+	ASSERT_EQ(0, meddle("hold", path("%s 2000", port)));
 	EXPECT_EQ(0, try_open(&self->dev));
-	sleep(6);
+	sleep(2);
 }
 
 /* A reset by others is none that counts. */

@@ -441,6 +441,9 @@ faults)
 	run rocker-faults "$(device 1 1b36:0006)"
 	run e1000e-faults "$(device 1 8086:10d3)"
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf-faults "$vf"; }
+	own nvme-300-faults "$(device 2 1b36:0010)" fail_nth -t open_below
+	own megasas-faults "$(device 1 1000:0060)" fail_nth -t bind_below
+	own megasas "$(device 1 1000:0060)" extra -t io_bars_are_port_regions
 	;;
 injected)
 	run e1000e "$(device 1 8086:10d3)"
