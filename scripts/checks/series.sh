@@ -48,6 +48,7 @@ check_view() {
 			git -C "$src" show "check-$2:$f" | cmp - "$TOP/$f" || bad=1
 		done <"$logs/added.$2"
 	}
+	# shellcheck disable=SC2016 # a mark
 	pattern=$(sed -nE 's/.*`git am (patches[^`]*)`.*/\1/p' "$TOP/README.md")
 	at base
 	# shellcheck disable=SC2086 # a pattern
