@@ -88,7 +88,7 @@ check_fuzz() { long fuzz LIMIT=600 CALLS=10000; }
 check_soak() { long soak LIMIT=300 INTERRUPTS=200000; }
 
 # One of each kind: handler, ioctls, end of a session, core.
-check_mutants() { MUTANTS="0 11 96 135" "$TOP/scripts/long.sh" mutants; }
+check_mutants() { MUTANTS="0 15 118 176" "$TOP/scripts/long.sh" mutants; }
 
 # The mediated driver, in short.
 check_mediated() {

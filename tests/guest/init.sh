@@ -422,7 +422,24 @@ devices)
 	[ "$(uname -m)" = aarch64 ] || { enable_vfs && run igb-vf "$vf"; }
 	;;
 mutant)
-	# The quick ones first; or the one that is named.
+	# One test on one device, as igb+extra+resets. The quick devices first; or one.
+	case $2 in
+	*+*)
+		# shellcheck disable=SC2046 # words
+		set -- $(echo "$2" | tr + ' ')
+		case $1 in
+		igb) dev=$pf ;;
+		igb-vf) enable_vfs && dev=$vf ;;
+		e1000e) dev=$(device 1 8086:10d3) ;;
+		nvme) dev=$(device 1 1b36:0010) ;;
+		nvme-300) dev=$(device 2 1b36:0010) ;;
+		*) dev=$(device 1 1b36:0006) ;;
+		esac
+		export UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
+		[ "$2" != uio_msix_test ] || set -- "$1" /kselftest/uio/"$2" "$3"
+		own "$1" "$dev" "$2" -t "$3"
+		finish ;;
+	esac
 	for name in ${2:-rocker igb igb-vf rocker-32 rocker-faults}; do
 		case $name in
 		igb-vf) enable_vfs ;;
