@@ -538,7 +538,7 @@ FIRST = {
     ),
     'rocker extra opt_in_can_be_written_and_read': ("opt-in for root's eyes only",),
     'rocker extra bridge_and_no_msix': ('bridges', 'no MSI-X'),
-    'rocker extra io_bars_are_port_regions': ('another version',),
+    'rocker extra name_and_version': ('another version',),
     'rocker extra bar_that_is_claimed': (
         'binds what is claimed',
         'releases what others claimed',

@@ -620,18 +620,23 @@ TEST_F(extra, open_of_a_locked_device_is_eagain)
 	ms = now_ms();
 	EXPECT_EQ(-EAGAIN, try_open(&self->dev));
 	EXPECT_LE(95, now_ms() - ms);
-	sleep(4);
+	/* This waits for the lock. */
+	ASSERT_EQ(0, meddle("hold", path("%s 0", bdf)));
 	EXPECT_EQ(0, try_open(&self->dev));
-	/* On a busy host it may come to look too late. */
+	/* On a busy host it may come to look, or the lock be let go of, too late. */
 	for (tries = 0; tries < 5; tries++) {
 		ASSERT_EQ(0, meddle("hold", path("%s 600", bdf)));
 		if (try_open(&self->dev) == -EAGAIN)
 			break;
 	}
 	EXPECT_GT(5, tries);
-	sleep(1);
-	ASSERT_EQ(0, meddle("hold", path("%s 60", bdf)));
-	EXPECT_EQ(0, try_open(&self->dev));
+	for (tries = 0; tries < 5; tries++) {
+		ASSERT_EQ(0, meddle("hold", path("%s 60", bdf)));
+		if (!try_open(&self->dev))
+			break;
+	}
+	EXPECT_GT(5, tries);
+	ASSERT_EQ(0, meddle("hold", path("%s 0", bdf)));
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 
 	/* Close cannot reset it then, and does not wait, but the next open does. */
@@ -640,7 +645,7 @@ TEST_F(extra, open_of_a_locked_device_is_eagain)
 	uio_msix_close(&self->dev);
 	EXPECT_GT(3500, now_ms() - ms);
 	EXPECT_FALSE(pci_master(bdf));
-	sleep(4);
+	ASSERT_EQ(0, meddle("hold", path("%s 0", bdf)));
 	resets = get_u64(MEDDLE "resets");
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 	EXPECT_EQ(!!*get(pci(bdf, "reset_method"), word), get_u64(MEDDLE "resets") > resets);
@@ -1033,6 +1038,15 @@ TEST_F(extra, maps_are_where_they_say)
 	}
 }
 
+TEST_F(extra, name_and_version)
+{
+	const char *uio = self->dev.path + strlen("/dev/");
+	char word[64];
+
+	EXPECT_STREQ("uio_msix", get(path("/sys/class/uio/%s/name", uio), word));
+	EXPECT_STREQ("1", get(path("/sys/class/uio/%s/version", uio), word));
+}
+
 TEST_F(extra, io_bars_are_port_regions)
 {
 	const char *uio = self->dev.path + strlen("/dev/");
@@ -1040,8 +1054,6 @@ TEST_F(extra, io_bars_are_port_regions)
 	uint64_t start, len;
 	int bar, port = 0;
 
-	EXPECT_STREQ("uio_msix", get(path("/sys/class/uio/%s/name", uio), name));
-	EXPECT_STREQ("1", get(path("/sys/class/uio/%s/version", uio), name));
 	for (bar = 0; bar < 6; bar++) {
 		len = pci_bar(bdf, bar, IORESOURCE_IO, &start);
 		if (!len)
@@ -1056,7 +1068,7 @@ TEST_F(extra, io_bars_are_port_regions)
 		port++;
 	}
 	EXPECT_EQ(-1, access(path(UIO_PORT "%d", uio, port), F_OK));
-	if (!port)
+	if (!port && __test_passed(_metadata))
 		SKIP(return, "no I/O-port BAR");
 }
 
@@ -1758,7 +1770,7 @@ TEST_F(extra, more_maps_than_uio_has)
 	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
-	if (maps <= 5)
+	if (maps <= 5 && __test_passed(_metadata))
 		SKIP(return, "too few BARs");
 }
 
@@ -1917,7 +1929,7 @@ TEST_F(extra, opened_while_its_port_is_locked)
 	uio_msix_close(&self->dev);
 	ASSERT_EQ(0, meddle("hold", path("%s 2000", port)));
 	EXPECT_EQ(0, try_open(&self->dev));
-	sleep(2);
+	ASSERT_EQ(0, meddle("hold", path("%s 0", port)));
 }
 
 /* A reset by others is none that counts. */

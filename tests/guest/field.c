@@ -600,7 +600,7 @@ TEST_F_TIMEOUT(field, bus_reset_by_hand, TIMEOUT)
 TEST_F_TIMEOUT(field, bus_reset_by_sysfs, TIMEOUT)
 {
 	ASSERT_EQ(0, put("/sys/bus/pci/rescan", "1"));
-	EXPECT_TRUE(fires(&self->dev, 0, self->efd));
+	ASSERT_TRUE(fires(&self->dev, 0, self->efd));
 	if (!pci_has(bdf, "../reset_subordinate"))
 		SKIP(return, "no reset_subordinate");
 	ASSERT_EQ(0, put(pci(bdf, "../reset_subordinate"), "1"));
