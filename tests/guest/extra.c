@@ -331,7 +331,7 @@ TEST_F(extra, fault_in_progress)
 TEST_F(extra, end_on_the_way_to_sleep)
 {
 	struct pollfd pfd = { .fd = self->dev.fd, .events = POLLIN };
-	int way, status = -1, tries;
+	int way, status, tries;
 	uint32_t count;
 	uint64_t begun;
 	pid_t pid;
@@ -352,6 +352,7 @@ TEST_F(extra, end_on_the_way_to_sleep)
 		while (get_u64(MEDDLE "begun") == begun)
 			;
 		ASSERT_EQ(0, end_session());
+		status = -1;
 		for (tries = 0; tries < EVENT_MS / 10; tries++) {
 			if (waitpid(pid, &status, WNOHANG) == pid)
 				break;
