@@ -80,8 +80,11 @@ TEST_F_TIMEOUT(nvme, each_queue_by_its_own_vector, 600)
 		ASSERT_EQ(1, events(self->efds[q], EVENT_MS));
 		ASSERT_EQ(0, nvme_reap(&self->nvme, q));
 		ASSERT_EQ(round * 7ull % SECTORS, self->block[0]);
-		for (i = 0; i <= self->queues; i++)
-			ASSERT_EQ(0, events(self->efds[i], 0));
+		/* But the admin queue's, of which one may come only now. */
+		for (i = 1; i <= self->queues; i++)
+			ASSERT_EQ(0, events(self->efds[i], 0)) {
+				TH_LOG("queue %d", i);
+			}
 	}
 }
 
