@@ -13,7 +13,7 @@ check_tree() {
 	done
 }
 
-# Lines that patch PATCH adds to FILE..., or adds and removes with "all".
+# Lines added to FILE... from one STATE to the next, or with "all" those removed, too.
 lines_of() {	# added|all STATE STATE FILE...
 	git -C "$src" diff --numstat "check-$2" "check-$3" -- "${@:4}" |
 		awk -v what="$1" '{ n += $1 + (what == "all" ? $2 : 0) } END { print n + 0 }'
