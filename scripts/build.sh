@@ -148,8 +148,7 @@ initramfs() {
 	}
 	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/meddle
 	case $ARCH-$flavour in
-	x86_64-debug) modules "$root/modules" tests/modules/{slow,kick} ;;
-	x86_64-|x86_64-rt) modules "$root/modules" tests/modules/kick ;;
+	x86_64-|x86_64-debug|x86_64-rt) modules "$root/modules" tests/modules/kick ;;
 	esac
 	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1) \
 		>"$build/guest/initramfs.tmp"

@@ -2,8 +2,8 @@
 """
 Break the series on purpose, one line at a time, and see which test notices.
 
-Needs:  kernels that run.sh built, the debug kernel last: it also runs races,
-        and is the only one to notice what leaks
+Needs:  kernels that run.sh built, the debug kernel last: it is the only one to
+        notice what leaks
 Makes:  OUT/KERNEL/N: logs of the guests that ran mutant N
 Prints: a line per mutant; "N mutants, N caught" last; exit code 1 if a mutant
         was not caught
@@ -770,23 +770,18 @@ def image(build, work, ko):
     shutil.rmtree(root)
 
 
-def verdict(name, work, out, baseline, races):
+def verdict(name, work, out, baseline, limit):
     """The first test that fails, or what else goes wrong; None if nothing."""
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     shutil.copy(baseline, out)
     boots = ['mutant', 'injected', 'unplug', 'field', 'iommu', 'lockdown', 'nomsi', 'faults']
-    if races:
-        boots[0:0] = ['racesrocker', 'racesrocker:mmap']
     if name in FIRST:
         boots.insert(0, FIRST[name])
     for boot in boots:
         args = ['until-failure']
-        env = dict(os.environ, LIMIT='1500' if races else '400')
-        if boot == 'racesrocker':
-            args = ['500', 'replace', 'detach', 'mask']
-            env['MULTI'] = '1'
-        elif boot.startswith('racesrocker:'):
+        env = dict(os.environ, LIMIT=limit)
+        if boot.startswith('racesrocker:'):
             args = ['50']
             env['MULTI'] = '1'
         run = subprocess.run(
@@ -831,7 +826,7 @@ def main():
                 raise SystemExit(f'error: mutant {number} ({name}) does not build')
             image(build, work, ko)
             logs = os.path.join(os.path.dirname(baseline), str(number))
-            caught = verdict(name, work, logs, baseline, last)
+            caught = verdict(name, work, logs, baseline, '1500' if last else '400')
             shutil.rmtree(work)
             if caught:
                 return number, caught

@@ -34,8 +34,7 @@ none|baseline) ;;
 	load uio && load uio_msix || echo "not ok: insmod"
 	load uio_pci_generic
 	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
-	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3"
-	[ ! -f /modules/slow.ko ] || [ "$what" != racesrocker ] || insmod /modules/slow.ko ;;
+	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3" ;;
 esac
 # Beside another CPU (by boot.sh).
 [ -z "$multi" ] || insmod /modules/kick.ko || echo "not ok: kick"
