@@ -225,15 +225,9 @@ static void spare_copies(struct _test_data_fail_nth *self)
 		require("fail_usercopy", 0, 0);
 }
 
-/* The same, of what is allocated below @function only. */
-static void fail_below(struct __test_metadata *_metadata,
-		       struct _test_data_fail_nth *self, const char *function,
-		       int (*operation)(struct _test_data_fail_nth *self),
-		       void (*unchanged)(struct __test_metadata *_metadata,
-					 struct _test_data_fail_nth *self),
-		       void (*undo)(struct __test_metadata *_metadata,
-				    struct _test_data_fail_nth *self),
-		       const int *errors)
+/* In what fail_each() is called for next, only what is allocated below @function. */
+static void only_below(struct __test_metadata *_metadata,
+		       struct _test_data_fail_nth *self, const char *function)
 {
 	struct below *b = below;
 
@@ -244,8 +238,6 @@ static void fail_below(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, require("fail_page_alloc", 0, 0));
 	spare_copies(self);
 	self->nth = self->failed = 0;
-	fail_each(_metadata, self, operation, unchanged, undo, errors);
-	ASSERT_EQ(0, require("failslab", 0, ULONG_MAX));
 }
 
 /* One interrupt of vector 0 makes one event there, and none elsewhere. */
@@ -321,8 +313,8 @@ TEST_F(fail_nth, bind_below)
 	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "uio_msix"));
 	/* Beside others, a minor may take no memory. */
 	for (i = 0; i < (glob("/dev/uio*", 0, NULL, &others) ? 4 : 3); i++) {
-		fail_below(_metadata, self, below[i].name, do_bind, is_unbound,
-			   undo_bind, bind_errors);
+		only_below(_metadata, self, below[i].name);
+		fail_each(_metadata, self, do_bind, is_unbound, undo_bind, bind_errors);
 		EXPECT_LT(0U, self->failed) {
 			TH_LOG("below %s", below[i].name);
 		}
@@ -353,8 +345,9 @@ TEST_F(fail_nth, bind_generic)
 	uio_msix_close(&self->dev);
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "uio_pci_generic"));
-	fail_below(_metadata, self, "request_threaded_irq", do_bind_generic,
-		   is_unbound, undo_bind_generic, no_memory);
+	only_below(_metadata, self, "request_threaded_irq");
+	fail_each(_metadata, self, do_bind_generic, is_unbound, undo_bind_generic,
+		  no_memory);
 	EXPECT_LT(0U, self->failed);
 	put(pci(bdf, "driver_override"), "\n");
 }
@@ -489,13 +482,13 @@ TEST_F(fail_nth, open_below)
 	if (!self->filter)
 		SKIP(return, "no CONFIG_FAULT_INJECTION_STACKTRACE_FILTER");
 	uio_msix_close(&self->dev);
-	fail_below(_metadata, self, "__kvmalloc_node_noprof", do_open, is_closed,
-		   undo_open, no_memory);
+	only_below(_metadata, self, "__kvmalloc_node_noprof");
+	fail_each(_metadata, self, do_open, is_closed, undo_open, no_memory);
 	EXPECT_EQ(fails, self->failed);
 	EXPECT_EQ(2U, self->nth);
 	ASSERT_EQ(0, put(pci(bdf, "msi_bus"), "0"));
-	fail_below(_metadata, self, "__kvmalloc_node_noprof", do_open_without_msi,
-		   is_closed, is_closed, no_memory);
+	self->nth = self->failed = 0;
+	fail_each(_metadata, self, do_open_without_msi, is_closed, is_closed, no_memory);
 	EXPECT_EQ(fails, self->failed);
 	EXPECT_EQ(0, put(pci(bdf, "msi_bus"), "1"));
 }
