@@ -21,8 +21,7 @@ DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
-TRANSLATES = ('\tif (domain && (domain->type & (__IOMMU_DOMAIN_PAGING |\n'
-              '\t\t\t\t       __IOMMU_DOMAIN_PLATFORM)))\n')
+TRANSLATES = '\tif (domain && domain->type != IOMMU_DOMAIN_IDENTITY)\n'
 
 # What it is, file, text, what the text becomes; or several of each.
 MUTANTS = (
@@ -213,13 +212,13 @@ MUTANTS = (
      ('0; tries++)', '\tif (!ret) {')),
     ('no taint', DRIVER, '\tadd_taint(TAINT_USER, LOCKDEP_STILL_OK);\n', ''),
     ('no taint with an IOMMU', DRIVER,
-     '\tadd_taint(', '\tif (!domain || !(domain->type & __IOMMU_DOMAIN_PAGING))\n\t\tadd_taint('),
+     '\tadd_taint(', '\tif (!domain || domain->type == IOMMU_DOMAIN_IDENTITY)\n\t\tadd_taint('),
     ('switches lockdep off', DRIVER, 'LOCKDEP_STILL_OK', 'LOCKDEP_NOW_UNRELIABLE'),
     ('does not say why', DRIVER,
      '\tif (udev->warned)\n\t\treturn;\n', '\treturn;\n'),
     ('warns each time', DRIVER, '\tudev->warned = true;\n', ''),
     ('the wrong line', DRIVER, TRANSLATES,
-     '\tif (!domain || !(domain->type & __IOMMU_DOMAIN_PAGING))\n'),
+     '\tif (!domain || domain->type == IOMMU_DOMAIN_IDENTITY)\n'),
     ('confined by identity', DRIVER, TRANSLATES,
      '\tif (domain)\n'),
     # The end of a session, by each cause

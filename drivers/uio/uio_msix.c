@@ -45,8 +45,8 @@ struct uio_msix_vector {
  * it around every callback. Between them the device is reset under its device
  * lock and its config access lock.
  *
- * Lock order: device lock, config access lock, info_lock, i_mmap_rwsem; and
- * mmap_lock, info_lock. Open and release, in info_lock, only try the first two.
+ * Lock order: device lock > config access lock > info_lock > i_mmap_rwsem, and
+ * mmap_lock > info_lock. Open and release, in info_lock, only try the first two.
  */
 struct uio_msix_dev {
 	struct uio_info info;	/* .irq: UIO_IRQ_CUSTOM in a session, or 0 */
@@ -254,7 +254,7 @@ static void uio_msix_restore(struct uio_msix_dev *udev)
 /*
  * Between sessions, under device lock and config access lock: have it as it was
  * bound, and reset if it may be dirty, by FLR only if @flr; -EIO if that failed.
- * -ENODEV if it is gone: a reset would wait for it, or be one of a VF's slot.
+ * -ENODEV if it is gone: a reset would wait for it, or for a VF be its slot's.
  * pci_try_reset_function() would save what the user left.
  */
 static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
@@ -277,14 +277,14 @@ static int uio_msix_reset(struct uio_msix_dev *udev, bool flr)
 		}
 	}
 
-	/* Quiet while its BARs are written; some devices are reset through one. */
+	/* Quiet while BARs are restored: before a reset, too, which may use one. */
 	pci_write_config_word(pdev, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
 	uio_msix_restore(udev);
 	if (udev->dirty && pdev->reset_methods[0]) {
 		ret = flr ? pcie_reset_flr(pdev, PCI_RESET_DO_RESET) :
 			    __pci_reset_function_locked(pdev);
 		udev->dirty = ret;
-		/* What is listed can turn out to be no reset at all, but for FLR. */
+		/* -ENOTTY: "bus", and it is one of several functions; or FLR failed. */
 		if (ret == -ENOTTY && pcie_reset_flr(pdev, PCI_RESET_PROBE) &&
 		    pci_device_is_present(pdev))
 			ret = 0;
@@ -340,7 +340,7 @@ static void uio_msix_end(struct uio_info *info)
 	/* The file is dead now: no fault inserts a page. */
 	info->irq = 0;
 	pci_clear_master(pdev);
-	/* First, or what it sends then is pending later. The inode is open still. */
+	/* First, or the user leaves a vector pending. The inode is open still. */
 	unmap_mapping_range(udev->mapping, 0, 0, true);
 	for (i = 0; i < udev->num_vectors; i++)
 		uio_msix_detach(&udev->vectors[i]);
@@ -351,8 +351,8 @@ static void uio_msix_end(struct uio_info *info)
 }
 
 /*
- * After the session. Waits for who reads from /proc/irq into a page whose fault
- * takes info_lock: so not under that, but for release, when no page is mapped.
+ * After the session. Waits for readers of /proc/irq, who may read into a mapping
+ * whose fault takes info_lock: not under that but for release, with none left.
  */
 static void uio_msix_free_vectors(struct pci_dev *pdev)
 {
@@ -369,8 +369,7 @@ static void uio_msix_taint(struct uio_msix_dev *udev)
 	if (udev->warned)
 		return;
 	udev->warned = true;
-	if (domain && (domain->type & (__IOMMU_DOMAIN_PAGING |
-				       __IOMMU_DOMAIN_PLATFORM)))
+	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY)
 		pci_warn(udev->pdev, "an IOMMU translates, so its DMA cannot reach the user's memory: use vfio-pci; kernel tainted\n");
 	else
 		pci_warn(udev->pdev, "nothing confines this device: its user can reach all memory; kernel tainted\n");

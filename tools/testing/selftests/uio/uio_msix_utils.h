@@ -6,6 +6,7 @@
 #ifndef SELFTESTS_UIO_MSIX_UTILS_H
 #define SELFTESTS_UIO_MSIX_UTILS_H
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -95,7 +96,7 @@ static inline uint32_t pci_config(const char *bdf, int offset, int size)
 	if (pread(fd, &value, size, offset) != size)
 		value = 0;
 	close(fd);
-	return value;
+	return le32toh(value);
 }
 
 #define pci_master(bdf)							\
@@ -188,9 +189,9 @@ struct uio_msix {
 /* Registers; atomic, for the compiler to leave each access alone. */
 #define REG(regs, offset)	((uint32_t *)(regs) + (offset) / 4)
 #define reg_read(regs, offset)						\
-	__atomic_load_n(REG(regs, offset), __ATOMIC_ACQUIRE)
+	le32toh(__atomic_load_n(REG(regs, offset), __ATOMIC_ACQUIRE))
 #define reg_write(regs, offset, value)					\
-	__atomic_store_n(REG(regs, offset), value, __ATOMIC_RELEASE)
+	__atomic_store_n(REG(regs, offset), htole32(value), __ATOMIC_RELEASE)
 
 /* Fill in what sysfs says of a bound device. 0 or -1. */
 static inline int uio_msix_find(struct uio_msix *dev, const char *bdf)
@@ -402,8 +403,7 @@ static inline int log_count(int fd, const char *dev, const char *what)
 /* The device under test, and what it has to become again. */
 static struct {
 	const char *bdf;
-	char driver[64];
-	char allow_vf[64];
+	char driver[64], override[64], allow_vf[64];
 	pid_t pid;
 } taken;
 
@@ -414,6 +414,8 @@ static inline void give_back(void)
 		return;
 	if (pci_bind(taken.bdf, taken.driver))
 		fprintf(stderr, "not given back to '%s'\n", taken.driver);
+	if (strcmp(taken.override, "(null)"))
+		put(pci(taken.bdf, "driver_override"), taken.override);
 	put(ALLOW_VF, taken.allow_vf);
 }
 
@@ -423,6 +425,7 @@ static inline const char *take(void)
 	taken.bdf = getenv("UIO_MSIX_DEV");
 	if (taken.bdf) {
 		pci_driver(taken.bdf, taken.driver);
+		get(pci(taken.bdf, "driver_override"), taken.override);
 		get(ALLOW_VF, taken.allow_vf);
 		if (pci_is_vf(taken.bdf))
 			put(ALLOW_VF, "Y");
