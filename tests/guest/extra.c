@@ -1318,11 +1318,22 @@ TEST(opt_in_can_be_written_and_read)
 
 TEST_F(extra, vf_needs_opt_in)
 {
+	char name[64];
+	int log;
+
 	if (!pci_is_vf(bdf))
 		SKIP(return, "not a VF");
 	uio_msix_close(&self->dev);
 	ASSERT_EQ(0, put(ALLOW_VF, "N"));
 	refused(_metadata, bdf, -EPERM, "VF", "allow_unsafe_vf");
+
+	/* This tells in the log only. */
+	log = log_open();
+	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "uio_msix"));
+	EXPECT_EQ(0, put("/sys/bus/pci/drivers_probe", bdf));
+	EXPECT_STREQ("", pci_driver(bdf, name));
+	EXPECT_EQ(1, log_count(log, bdf, "allow_unsafe_vf"));
+	close(log);
 	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
 	EXPECT_EQ(0, pci_bind(bdf, "uio_msix"));
 
@@ -1330,6 +1341,52 @@ TEST_F(extra, vf_needs_opt_in)
 	ASSERT_EQ(0, put(ALLOW_VF, "N"));
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 	ASSERT_EQ(0, put(ALLOW_VF, "Y"));
+}
+
+/* What root might try on a device meanwhile: it stays in use, and as it is. */
+TEST_F(extra, not_switched_off_or_resized)
+{
+	int bar;
+
+	EXPECT_EQ(-EBUSY, put(pci(bdf, "enable"), "0"));
+	if (pci_has(bdf, "sriov_numvfs"))
+		EXPECT_EQ(-ENOENT, put(pci(bdf, "sriov_numvfs"), "1"));
+	for (bar = 0; bar < 6; bar++)
+		if (pci_has(bdf, path("resource%d_resize", bar)))
+			EXPECT_EQ(-EBUSY, put(pci(bdf, path("resource%d_resize", bar)), "1"));
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
+/* Who may read the node may do all, but map to write. */
+TEST_F(extra, open_for_reading_only)
+{
+	size_t size = self->dev.maps[0].size;
+	void *p;
+
+	uio_msix_close(&self->dev);
+	self->dev.fd = open(self->dev.path, O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, self->dev.fd);
+	if (self->dev.num_maps)
+		EXPECT_EQ(-EACCES, try_mmap(self->dev.fd, 0, size, MAP_SHARED));
+	uio_msix_close(&self->dev);
+
+	self->dev.fd = open(self->dev.path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, self->dev.fd);
+	self->dev.kind = NULL;
+	attach_and_fire(_metadata, &self->dev, self->efd);
+	EXPECT_EQ(0, set_mask(&self->dev, 0, 1));
+	EXPECT_EQ(-1, write(self->dev.fd, &size, 4));
+	EXPECT_EQ(EBADF, errno);
+	if (!self->dev.num_maps)
+		return;
+	EXPECT_TRUE(uio_msix_map(&self->dev, 0) == MAP_FAILED);
+	EXPECT_EQ(EACCES, errno);
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, self->dev.fd, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	EXPECT_FALSE(sigbus_at(p));
+	EXPECT_EQ(-1, mprotect(p, size, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
+	munmap(p, size);
 }
 
 TEST_F(extra, pf_with_live_vfs)
@@ -2034,6 +2091,7 @@ TEST_F(extra, reset_method_empty_for_an_unbind)
 TEST_F(extra, open_restores_the_state_of_the_bind)
 {
 	int exp = pci_find_cap(bdf, PCI_CAP_ID_EXP), pm, bar, open;
+	int msix = pci_find_cap(bdf, PCI_CAP_ID_MSIX);
 	uint32_t before[64], i;
 
 	pm = pci_find_cap(bdf, PCI_CAP_ID_PM);
@@ -2047,6 +2105,7 @@ TEST_F(extra, open_restores_the_state_of_the_bind)
 		for (bar = 0; bar < 6; bar++)
 			config_write(PCI_BASE_ADDRESS_0 + bar * 4, 4, 0);
 		config_write(PCI_INTERRUPT_LINE, 1, 0xee);
+		config_write(msix + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_MASKALL);
 		if (exp)
 			config_write(exp + PCI_EXP_DEVCTL, 2, 0);
 		if (pm)
@@ -2117,9 +2176,9 @@ static void *read_file(void *arg)
 	return read(dev->fd, &count, 4) == -1 && errno == EIO ? arg : NULL;
 }
 
-static void sigbus_exit(int sig)
+static void sigbus_exit(int sig, siginfo_t *info, void *context)
 {
-	_exit(sig);
+	_exit(info->si_code == BUS_ADRERR ? sig : -1);
 }
 
 /*
@@ -2130,6 +2189,7 @@ static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 		      int efd, const char *how)
 {
 	uint32_t *p = dev->num_maps ? uio_msix_map(dev, 0) : NULL;
+	struct sigaction act = { .sa_sigaction = sigbus_exit, .sa_flags = SA_SIGINFO };
 	struct pollfd pfd = { .fd = dev->fd, .events = POLLIN };
 	pthread_t reader;
 	void *told;
@@ -2142,7 +2202,7 @@ static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		signal(SIGBUS, sigbus_exit);
+		sigaction(SIGBUS, &act, NULL);
 		for (; p; usleep(10)) {
 			if (dev->kind)
 				uio_msix_fire(dev, 0);

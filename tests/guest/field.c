@@ -11,6 +11,7 @@
 #include <elf.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -269,6 +270,90 @@ TEST_F_TIMEOUT(field, uevents, TIMEOUT)
 			ASSERT_EQ(0, uio_msix_open(&self->dev));
 		ASSERT_EQ(0, uevents(nl, "add", self->dev.path));
 	}
+}
+
+/* Rules of udev and units of systemd open it when they hear of it. */
+TEST_F_TIMEOUT(field, opened_on_its_uevent, TIMEOUT)
+{
+	int nl, round, ms;
+	pid_t pid;
+
+	for (round = 0; round < 20; round++) {
+		uio_msix_close(&self->dev);
+		ASSERT_EQ(0, pci_bind(bdf, ""));
+		nl = uevents_open();
+		pid = child();
+		if (!pid) {
+			for (ms = 0; !uevents(nl, "add", self->dev.path); ms++) {
+				CHECK(ms < WAIT_MS);
+				usleep(1000);
+			}
+			/* It is locked until the bind is done. */
+			while (uio_msix_open(&self->dev))
+				CHECK(errno == EAGAIN);
+			CHECK(!set_eventfd(&self->dev, 0, self->efd));
+			CHECK(fires(&self->dev, 0, self->efd));
+			_exit(0);
+		}
+		ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
+		ASSERT_EQ(0, exit_code(pid));
+		close(nl);
+	}
+}
+
+/* An event loop that waits for input, by level or by edge, hears of the end. */
+TEST_F_TIMEOUT(field, event_loop, TIMEOUT)
+{
+	struct epoll_event event;
+	int edge, gone, epoll;
+	pid_t pid;
+
+	for (edge = 0; edge < 2; edge++) {
+		for (gone = 0; gone < 2; gone++) {
+			pid = child();
+			if (!pid) {
+				epoll = epoll_create1(EPOLL_CLOEXEC);
+				event.events = EPOLLIN | (edge ? EPOLLET : 0);
+				CHECK(!epoll_ctl(epoll, EPOLL_CTL_ADD, self->dev.fd, &event));
+				CHECK(epoll_wait(epoll, &event, 1, 0) == 0);
+				CHECK(epoll_wait(epoll, &event, 1, EVENT_MS) == 1);
+				_exit(event.events != EPOLLERR);
+			}
+			usleep(100000);
+			ASSERT_EQ(0, gone ? pci_bind(bdf, "") : put(pci(bdf, "reset"), "1"));
+			ASSERT_EQ(0, exit_code(pid));
+			uio_msix_close(&self->dev);
+			ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
+		}
+	}
+}
+
+/* By sosreport, lspci -vvv or an agent: the session goes on. */
+TEST_F_TIMEOUT(field, all_of_sysfs_is_read, TIMEOUT)
+{
+	int round, rounds = 0, status;
+	pid_t pid = 0;
+
+	put(pci(bdf, "rom"), "1");
+	for (round = 0; rounds < 5; round++) {
+		if (!pid) {
+			pid = child();
+			if (!pid)
+				_exit(system("find /sys/bus/pci/devices/$UIO_MSIX_DEV/ /proc/bus/pci /proc/irq /sys/kernel/debug/irq -type f -exec cat {} + >/dev/null 2>&1") == -1);
+		}
+		ASSERT_TRUE(fires(&self->dev, 0, self->efd)) {
+			TH_LOG("interrupt %d", round);
+		}
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			ASSERT_EQ(0, status);
+			rounds++;
+			pid = 0;
+		}
+	}
+	TH_LOG("%d interrupts meanwhile", round);
+	EXPECT_EQ(0, events(self->efd, QUIET_MS));
+	EXPECT_TRUE(pci_master(bdf));
+	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
 /* The numbers of the interrupt in /proc/interrupts, for CPU 0 and 1. */
