@@ -2272,6 +2272,7 @@ TEST_F(extra, hibernation_while_it_interrupts)
 /* What a bind after a fatal error takes over is the good configuration. */
 TEST_F(extra, error_then_bind)
 {
+	uint32_t bar = pci_config(bdf, PCI_BASE_ADDRESS_0, 4);
 	int tries;
 
 	if (!getenv("UIO_MSIX_AER"))
@@ -2279,6 +2280,8 @@ TEST_F(extra, error_then_bind)
 	for (tries = 0; tries < 2; tries++) {
 		take_away(_metadata, &self->dev, self->efd,
 			  getenv("UIO_MSIX_AER"));
+		/* For whoever looks, also before the next open. */
+		EXPECT_EQ(bar, pci_config(bdf, PCI_BASE_ADDRESS_0, 4));
 		if (tries)
 			reopen(_metadata, &self->dev);
 		rebind(_metadata, &self->dev);

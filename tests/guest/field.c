@@ -21,6 +21,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
+#include <linux/io_uring.h>
 #include <linux/netlink.h>
 
 #include "kselftest_harness.h"
@@ -326,6 +327,75 @@ TEST_F_TIMEOUT(field, event_loop, TIMEOUT)
 			ASSERT_EQ(0, bind_and_open(&self->dev, bdf));
 		}
 	}
+}
+
+/* Have io_uring do one thing; its user_data is what to do. */
+static void uring_submit(struct __test_metadata *_metadata, int ring, char *rings,
+			 struct io_uring_sqe *sqes, const struct io_uring_params *p,
+			 const struct io_uring_sqe *sqe)
+{
+	unsigned int *tail = (void *)(rings + p->sq_off.tail);
+
+	sqes[*tail] = *sqe;
+	((unsigned int *)(rings + p->sq_off.array))[*tail] = *tail;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(1, syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0));
+}
+
+/* It is told of the end as others are, and keeps what it was given. */
+TEST_F_TIMEOUT(field, io_uring, TIMEOUT)
+{
+	struct io_uring_params p = { };
+	int ring = syscall(SYS_io_uring_setup, 4, &p), i, ms;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqe;
+	struct pollfd pfd = { .fd = ring, .events = POLLIN };
+	uint32_t count;
+	char *rings;
+	size_t size;
+
+	ASSERT_LE(0, ring);
+	/* The completions are before the array. */
+	size = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
+	rings = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, 4 * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		    IORING_OFF_SQES);
+	ASSERT_TRUE(rings != MAP_FAILED && sqes != MAP_FAILED);
+	ASSERT_EQ(0, syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES,
+			     &self->dev.fd, 1));
+	uring_submit(_metadata, ring, rings, sqes, &p, &(struct io_uring_sqe) {
+		.opcode = IORING_OP_POLL_ADD, .fd = self->dev.fd,
+		.poll32_events = POLLIN, .user_data = POLLERR });
+	uring_submit(_metadata, ring, rings, sqes, &p, &(struct io_uring_sqe) {
+		.opcode = IORING_OP_READ, .fd = self->dev.fd,
+		.addr = (uintptr_t)&count, .len = 4, .user_data = -EIO });
+	EXPECT_EQ(0, poll(&pfd, 1, QUIET_MS));
+	ASSERT_TRUE(fires(&self->dev, 0, self->efd));
+
+	ASSERT_EQ(0, put(pci(bdf, "reset"), "1"));
+	for (i = 0; i < 2; i++) {
+		for (ms = 0; ms < EVENT_MS; ms++) {
+			if (__atomic_load_n((unsigned int *)(rings + p.cq_off.tail),
+					    __ATOMIC_ACQUIRE) > (unsigned int)i)
+				break;
+			usleep(1000);
+			syscall(SYS_io_uring_enter, ring, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0);
+		}
+		ASSERT_GT(EVENT_MS, ms);
+		cqe = (struct io_uring_cqe *)(rings + p.cq_off.cqes) + i;
+		EXPECT_EQ((int)cqe->user_data, cqe->res);
+	}
+
+	/* The registered file is one more reference, until the ring has gone. */
+	uio_msix_close(&self->dev);
+	EXPECT_EQ(-EBUSY, try_open(&self->dev));
+	munmap(rings, size);
+	munmap(sqes, 4 * sizeof(*sqes));
+	close(ring);
+	for (ms = 0; ms < EVENT_MS && try_open(&self->dev); ms++)
+		usleep(1000);
+	EXPECT_GT(EVENT_MS, ms);
+	EXPECT_TRUE(works_again(&self->dev, self->efd));
 }
 
 /* By sosreport, lspci -vvv or an agent: the session goes on. */
