@@ -614,9 +614,9 @@ FIRST = {
         'BARs stay claimed when the bind fails',
         'enabled when the bind fails',
     ),
-    'rocker fail_nth bind_with_an_opener': (
+    'rocker fail_nth bind_with_an_opener': ('core: usable after a failed registration',),
+    'rocker extra registration_that_fails_late': (
         'core: a failed registration tells nobody',
-        'core: usable after a failed registration',
         'core: open before it has its uio_dev',
     ),
     'rocker fail_nth bind_below': (

@@ -2323,6 +2323,17 @@ TEST_F(extra, opened_before_the_reset_of_an_error)
 	attach_and_fire(_metadata, &self->dev, self->efd);
 }
 
+/* tests/modules/doomed says of what has to be done by it. */
+TEST(registration_that_fails_late)
+{
+	int module = open("/modules/doomed.ko", O_RDONLY | O_CLOEXEC);
+
+	if (module < 0)
+		SKIP(return, "no tests/modules/doomed");
+	EXPECT_EQ(0, syscall(SYS_finit_module, module, "", 0));
+	EXPECT_EQ(0, syscall(SYS_delete_module, "doomed", O_NONBLOCK));
+}
+
 TEST_F(extra, ioctls_beyond_those_of_the_kselftest)
 {
 	static const unsigned int unknown[] = {
