@@ -607,12 +607,21 @@ FIRST = {
     'rocker uio_msix_test suspend_while_in_use_and_while_closed': ('no end by suspend',),
     'rocker fail_nth attach': (
         'trigger kept when request_irq() fails',
+        'name leaks when request_irq() fails',
         'eventfd leaks when attach fails',
     ),
-    'rocker fail_nth open': ('vector out of those it got', 'all vectors or none'),
+    'rocker fail_nth open': (
+        'vector out of those it got',
+        'all vectors or none',
+        'vectors leak when open fails',
+        'vectors leak at the end',
+    ),
+    'rocker uio_msix_test detach_is_final_and_forgets_the_mask': ('name leaks on detach',),
     'rocker fail_nth bind': (
         'BARs stay claimed when the bind fails',
         'enabled when the bind fails',
+        'state of the bind leaks',
+        'state of the bind leaks when the bind fails',
     ),
     'rocker fail_nth bind_with_an_opener': ('core: usable after a failed registration',),
     'rocker extra registration_that_fails_late': (

@@ -261,12 +261,32 @@ static void all_quiet(void)
 		collect(e, 0, 0);
 }
 
+/* Until what the kernel injects is there: when that is, is up to the host. */
+static void settle(struct vector *v)
+{
+	unsigned long end = now() + EVENT_MS;
+	char line[256];
+	bool coming;
+	FILE *f;
+
+	do {
+		usleep(2000);
+		coming = false;
+		f = fopen(path("/sys/kernel/debug/irq/irqs/%d",
+			       uio_msix_irq(&dev, v - vec)), "re");
+		while (f && fgets(line, sizeof(line), f))
+			coming |= !!strstr(line, "IRQS_REPLAY");
+		if (f)
+			fclose(f);
+	} while (coming && now() < end);
+}
+
 /* What was pending goes to the eventfd now. */
 static void deliver(struct vector *v)
 {
-	if (v->efd == CLOSED && v->pending)
-		usleep(2000);
-	else if (v->efd >= 0 && v->pending)
+	if (v->pending == 2 || (v->efd == CLOSED && v->pending))
+		settle(v);
+	if (v->efd >= 0 && v->pending)
 		collect(v->efd, v->pending == 1, 1);
 	v->pending = 0;
 }
@@ -288,7 +308,7 @@ static void fire(struct vector *v)
 		deliver(v);
 	else if (!dev.kind)
 		/* Detached before a CPU took it, it could not be fired again. */
-		usleep(2000);
+		settle(v);
 }
 
 /* Is it as the model says? Without changing it. */

@@ -437,6 +437,7 @@ mutant)
 		export UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
 		[ "$2" != uio_msix_test ] || set -- "$1" /kselftest/uio/"$2" "$3"
 		own "$1" "$dev" "$2" -t "$3"
+		leaks
 		finish ;;
 	esac
 	for name in ${2:-rocker igb igb-vf rocker-32 rocker-faults}; do
