@@ -21,7 +21,9 @@ DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
-TRANSLATES = '\tif (domain && domain->type != IOMMU_DOMAIN_IDENTITY)\n'
+UNBIND_RESET = ('\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&\n'
+                '\t\t\t     pdev->slot->hotplug->ops->reset_slot);\n')
+TRANSLATES = '\tif (domain && domain->type & __IOMMU_DOMAIN_PAGING)\n'
 
 # What it is, file, text, what the text becomes; or several of each.
 MUTANTS = (
@@ -240,7 +242,7 @@ MUTANTS = (
      '\tkvfree(udev->vectors);\n\t/* Not',
      '\tpci_free_irq_vectors(pdev);\n\tkvfree(udev->vectors);\n\t/* Not'),
     ('nobody is woken at the end', DRIVER,
-     '\twake_up_interruptible(&info->uio_dev->wait);\n', ''),
+     '\twake_up_interruptible_all(&info->uio_dev->wait);\n', ''),
     ('nobody is signalled at the end', DRIVER,
      '\tkill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP);\n', ''),
     ('no end by close', DRIVER,
@@ -254,11 +256,9 @@ MUTANTS = (
      '\t\tpci_dev_unlock(pdev);\n\t}\n\treturn 0;',
      '\t\tpci_dev_unlock(pdev);\n\t} else {\n\t\tudev->dirty = false;\n\t}\n\treturn 0;'),
     ('no reset at unbind', DRIVER,
-     '\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);\n', ''),
-    ('unbind resets by the slot', DRIVER,
-     'uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug)', 'uio_msix_reset(udev, false)'),
-    ('unbind resets by FLR only', DRIVER,
-     'uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug)', 'uio_msix_reset(udev, true)'),
+     UNBIND_RESET, ''),
+    ('unbind resets by the slot', DRIVER, UNBIND_RESET, '\tuio_msix_reset(udev, false);\n'),
+    ('unbind resets by FLR only', DRIVER, UNBIND_RESET, '\tuio_msix_reset(udev, true);\n'),
     ('end without info_lock', DRIVER,
      '\tscoped_guard(mutex, &udev->info.uio_dev->info_lock)\n\t\tuio_msix_end(',
      '\tuio_msix_end('),
@@ -400,12 +400,11 @@ MUTANTS = (
     ('core: faults ignored', CORE,
      '\t    copy_to_user(uarg, buf, size))\n\t\treturn -EFAULT;',
      '\t    copy_to_user(uarg, buf, size))\n\t\treturn ret;'),
-    ('core: gone while it copied', CORE,
-     '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tret =', '\t\tret ='),
+    ('core: copies under the lock', CORE,
+     '\t\tfault = copy_from_user', '\t\tscoped_guard(mutex, &idev->info_lock)\n'
+     '\t\t\tfault = copy_from_user'),
     ('core: the driver handles ioctls without the lock', CORE,
-     '\tscoped_guard(mutex, &idev->info_lock) {\n\t\tif (!idev->info)\n'
-     '\t\t\treturn -ENODEV;\n\t\tret =',
-     '\t{\n\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tret ='),
+     '\tscoped_guard(mutex, &idev->info_lock) {\n\t\t/* A device', '\t{\n\t\t/* A device'),
     ('core: copies out after an error', CORE, 'ret >= 0 && ', ''),
     ('core: calls what is not there', CORE, '!idev->info->ioctl || ', ''),
     ('core: no 32-bit programs', CORE, '\t.compat_ioctl\t= compat_ptr_ioctl,\n', ''),
@@ -438,6 +437,22 @@ MUTANTS = (
      ('\tpoll_wait(filep, &idev->wait, wait);\n', '\tif (listener->event_count != atomic_read'),
      ('', '\tschedule_timeout_uninterruptible(2 * HZ);\n'
       '\tpoll_wait(filep, &idev->wait, wait);\n\tif (listener->event_count != atomic_read')),
+    ('unbind resets by FLR only in any slot', DRIVER, UNBIND_RESET,
+     '\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);\n'),
+    ('core: copies any size', CORE, ' && size <= sizeof(buf))', ')'),
+    ('core: a bad pointer is zeros', CORE, 'ret = fault ? -EFAULT : ', 'ret = '),
+    ('core: a bad pointer comes before a device that is gone', CORE,
+     '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tif (!idev->info->ioctl',
+     '\t\tif (fault)\n\t\t\treturn -EFAULT;\n'
+     '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tif (!idev->info->ioctl'),
+    ('core: holds the module when the minor may be free', CORE,
+     ('\t/* Only until', '\t\tmutex_unlock(&minor_lock);\n\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n'
+      '\tmutex_unlock(&minor_lock);\n'),
+     ('\tmutex_unlock(&minor_lock);\n\t/* Only until', '\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n')),
+    ('core: unregistering wakes one program', CORE,
+     'wake_up_interruptible_all(&idev->wait);\n\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n\n',
+     'wake_up_interruptible(&idev->wait);\n\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n\n'),
+    ('the end wakes one program', DRIVER, 'wake_up_interruptible_all(', 'wake_up_interruptible('),
     # What fails for want of memory
     ('vector out of those it got', DRIVER,
      'index >= udev->num_vectors', 'index >= udev->max_vectors'),
@@ -486,6 +501,8 @@ FIRST = {
         'core: any size',
         'core: not copied in',
         'core: faults ignored',
+        'core: copies any size',
+        'core: a bad pointer is zeros',
         'core: copies out after an error',
         'core: stack leaks',
     ),
@@ -602,6 +619,7 @@ FIRST = {
         'no end by unbind',
         'BARs stay claimed',
         'core: ENOTTY once unregistered',
+        'core: a bad pointer comes before a device that is gone',
         'core: unregistering tells nobody',
     ),
     'rocker uio_msix_test suspend_while_in_use_and_while_closed': ('no end by suspend',),
@@ -668,6 +686,9 @@ FIRST = {
         'core: read() misses what wakes it',
         'core: poll() queues last',
     ),
+    'rocker extra module_does_not_go_during_an_open': (
+        'core: holds the module when the minor may be free',
+    ),
     'igb extra fault_in_progress': ('end without info_lock',),
     'igb extra end_while_proc_irq_is_read_into_a_mapping': ('vectors freed under info_lock',),
     'igb extra open_leaves_d3hot_without_a_reset': ('D3hot not left', 'no wait after D3hot'),
@@ -704,11 +725,12 @@ FIRST = {
         'config access during the reset of an unbind',
     ),
     'igb extra unbind_does_not_reset_the_slot': ('unbind resets by the slot',),
+    'igb extra unbind_resets_in_a_slot_without_reset': ('unbind resets by FLR only in any slot',),
     'igb extra error_that_is_not_fatal': ('no end by an error that is not fatal',),
     'igb extra opened_before_the_reset_of_an_error': ('no end by the reset of an error',),
     'igb extra error_without_recovery': ('not restored without recovery',),
     'mutant:rocker-32': ('core: no 32-bit programs',),
-    'racesrocker:arg_on_uffd': ('core: gone while it copied',),
+    'racesrocker:arg_on_uffd': ('core: copies under the lock',),
     'racesrocker:remove': ('core: the driver handles ioctls without the lock',),
     'unplug': ('asks the PF whether its VF is there',),
     'onecpu': ('never a thread',),
@@ -717,6 +739,8 @@ FIRST = {
         'gone after a reset is no reset after all',
         'nobody is signalled at the end',
         'core: the minor is free before the name',
+        'core: unregistering wakes one program',
+        'the end wakes one program',
     ),
     'iommu': ('no taint with an IOMMU', 'the wrong line', 'confined by identity'),
     'lockdown': (

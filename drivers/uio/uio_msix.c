@@ -16,6 +16,7 @@
 #include <linux/nospec.h>
 #include <linux/panic.h>
 #include <linux/pci.h>
+#include <linux/pci_hotplug.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uio_driver.h>
@@ -104,7 +105,6 @@ static void uio_msix_detach(struct uio_msix_vector *vec)
 {
 	if (!vec->trigger)
 		return;
-
 	kfree(free_irq(vec->irq, vec));
 	eventfd_ctx_put(vec->trigger);
 	vec->trigger = NULL;
@@ -346,7 +346,7 @@ static void uio_msix_end(struct uio_info *info)
 		uio_msix_detach(&udev->vectors[i]);
 	kvfree(udev->vectors);
 	/* Not uio_event_notify(), after which a reader could find an event. */
-	wake_up_interruptible(&info->uio_dev->wait);
+	wake_up_interruptible_all(&info->uio_dev->wait);
 	kill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP);
 }
 
@@ -369,7 +369,7 @@ static void uio_msix_taint(struct uio_msix_dev *udev)
 	if (udev->warned)
 		return;
 	udev->warned = true;
-	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY)
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
 		pci_warn(udev->pdev, "an IOMMU translates, so its DMA cannot reach the user's memory: use vfio-pci; kernel tainted\n");
 	else
 		pci_warn(udev->pdev, "nothing confines this device: its user can reach all memory; kernel tainted\n");
@@ -627,9 +627,10 @@ static void uio_msix_remove(struct pci_dev *pdev)
 	/* Waits for callbacks, which do not wait for the user. */
 	uio_unregister_device(&udev->info);
 	uio_msix_free_vectors(pdev);
-	/* A hot-plug slot is reset under a lock that comes before those held here. */
+	/* pciehp resets a slot under a lock that comes before those held here. */
 	pci_cfg_access_lock(pdev);
-	uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);
+	uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&
+			     pdev->slot->hotplug->ops->reset_slot);
 	pci_cfg_access_unlock(pdev);
 	kfree(udev->bind_state);
 	pci_release_regions(pdev);

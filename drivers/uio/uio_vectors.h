@@ -62,7 +62,6 @@ static void uio_vector_detach(struct uio_vector *vec)
 {
 	if (!vec->trigger)
 		return;
-
 	kfree(free_irq(vec->irq, vec));
 	eventfd_ctx_put(vec->trigger);
 	vec->trigger = NULL;

@@ -642,7 +642,7 @@ static void uio_vmxnet3_end(struct uio_info *info)
 	dma_unmap_single_attrs(&udev->pdev->dev, udev->shared_dma,
 			       sizeof(*udev->shared), DMA_BIDIRECTIONAL, DMA_ATTRS);
 	free_pages_exact(udev->shared, sizeof(*udev->shared));
-	wake_up_interruptible(&info->uio_dev->wait);
+	wake_up_interruptible_all(&info->uio_dev->wait);
 	kill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP);
 }
 

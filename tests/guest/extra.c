@@ -368,6 +368,32 @@ TEST_F(extra, end_on_the_way_to_sleep)
 	}
 }
 
+/* Open has found the device, and holds the module of its driver in a while. */
+TEST_F(extra, module_does_not_go_during_an_open)
+{
+	uint64_t begun;
+	int status;
+	pid_t pid;
+
+	if (access(MEDDLE "slow_open", F_OK) || run_on(1))
+		SKIP(return, "no tests/modules/meddle, or one CPU");
+	uio_msix_close(&self->dev);
+	begun = get_u64(MEDDLE "begun");
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_on(0);
+		meddle("slow_open", path("%d", getpid()));
+		_exit(open(self->dev.path, O_RDWR) < 0 && errno != ENODEV);
+	}
+	while (get_u64(MEDDLE "begun") == begun)
+		;
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_TRUE(!get_u64(MEDDLE "slow_open"));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
 /* Whether the device holds the interrupts back; -1 if the kernel won't say. */
 static int masked_in_device(struct uio_msix *dev, uint32_t vector)
 {
@@ -729,6 +755,21 @@ TEST_F(extra, unbind_does_not_reset_the_slot)
 	EXPECT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_EQ(before, get_u64(MEDDLE "slot_resets"));
 	put(pci(bdf, "reset_method"), "default");
+}
+
+/* Then there is no lock to come too late: all that is listed is tried. */
+TEST_F(extra, unbind_resets_in_a_slot_without_reset)
+{
+	uint64_t before;
+
+	uio_msix_close(&self->dev);
+	rebind(_metadata, &self->dev);
+	if (!pci_has(bdf, "reset") || meddle("no_slot_reset", path("%s 1", bdf)))
+		SKIP(return, "no tests/modules/meddle, no hot-plug, or no reset");
+	before = get_u64(MEDDLE "full_resets");
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(before + 1, get_u64(MEDDLE "full_resets"));
+	EXPECT_EQ(0, meddle("no_slot_reset", path("%s 0", bdf)));
 }
 
 /*

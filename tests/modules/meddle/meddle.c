@@ -10,6 +10,8 @@
  *	more_bars		"ADDRESS 1" gives an unbound device as many memory BARs
  *				as can be, which it does not know; "ADDRESS 0" undoes it
  *	fail_reset		resets, but by FLR only, fail with this errno; 0 for not
+ *	no_slot_reset		"ADDRESS 1" is in a slot that cannot be reset, as those of
+ *				ACPI; "ADDRESS 0" undoes it
  *	vanish			1: a device is not to be reached after such a reset,
  *				until its bridge has the number of its bus again
  *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
@@ -38,7 +40,9 @@
  *	slow_fault		the next fault that inserts a page of a device, too
  *	slow_wait		the process with this PID, when it is about to wait in
  *				poll() or read(), does so 300 ms later, once
- *	begun			how often one of these three has begun
+ *	slow_open		the process with this PID, when it is about to hold
+ *				uio_msix, does so a second later, once: 0 then
+ *	begun			how often one of these four has begun
  *	early_puts		how often the eventfd was let go meanwhile
  */
 #include <linux/completion.h>
@@ -47,6 +51,7 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pci_hotplug.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
@@ -185,10 +190,11 @@ static struct kretprobe *kretprobes[] = {
 };
 
 /* What must not be overtaken takes long, once. */
-static int slow_signal, slow_fault, slow_wait;
+static int slow_signal, slow_fault, slow_wait, slow_open;
 module_param(slow_signal, int, 0600);
 module_param(slow_fault, int, 0600);
 module_param(slow_wait, int, 0600);
+module_param(slow_open, int, 0600);
 
 static unsigned long begun, early_puts;
 module_param(begun, ulong, 0400);
@@ -262,8 +268,25 @@ static struct kprobe poll_probe = {
 	.pre_handler = begin_to_wait,
 };
 
+static int hold_module(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct module *module = (void *)regs_get_kernel_argument(regs, 0);
+
+	if (current->pid == slow_open && module && !strcmp(module->name, "uio_msix")) {
+		begun++;
+		mdelay(1000);
+		WRITE_ONCE(slow_open, 0);
+	}
+	return 0;
+}
+
+static struct kprobe module_probe = {
+	.symbol_name = "try_module_get",
+	.pre_handler = hold_module,
+};
+
 static struct kprobe *kprobes[] = {
-	&signal_probe, &put_probe, &fault_probe, &read_probe, &poll_probe,
+	&signal_probe, &put_probe, &fault_probe, &read_probe, &poll_probe, &module_probe,
 };
 
 static struct pci_dev *parse(const char *text, unsigned int *value)
@@ -298,6 +321,23 @@ static int store_##name(const char *text, const struct kernel_param *param)	\
 }										\
 static const struct kernel_param_ops name##_ops = { .set = store_##name };	\
 module_param_cb(name, &name##_ops, NULL, 0200)
+
+static int set_no_slot_reset(struct pci_dev *pdev, unsigned int value)
+{
+	static const struct hotplug_slot_ops *ops;
+	static struct hotplug_slot_ops without;
+
+	if (!pdev->slot || !pdev->slot->hotplug)
+		return -ENODEV;
+	if (value) {
+		ops = pdev->slot->hotplug->ops;
+		without = *ops;
+		without.reset_slot = NULL;
+	}
+	pdev->slot->hotplug->ops = value ? &without : ops;
+	return 0;
+}
+DEVICE_PARAM(no_slot_reset);
 
 static struct holder {
 	struct pci_dev *pdev;
