@@ -10,6 +10,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -128,9 +129,14 @@ static int run_on(int cpu)
 	return sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* And their users hear of the end, more than one by EPOLLEXCLUSIVE too. */
 TEST_F(extra, other_drivers_have_no_ioctls)
 {
+	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	struct pollfd pfd = { .events = POLLIN };
+	int epoll, status, waits, i;
 	struct uio_msix other;
+	pid_t pids[2];
 
 	if (access(PCI_DRIVERS "uio_pci_generic", F_OK) ||
 	    pci_bind(bdf, "uio_pci_generic"))
@@ -138,10 +144,30 @@ TEST_F(extra, other_drivers_have_no_ioctls)
 	ASSERT_EQ(0, uio_msix_find(&other, bdf));
 	EXPECT_EQ(-ENOTTY, uio_msix_open(&other));
 	EXPECT_LE(0, other.fd);
-	/* Before the argument is looked at. */
+	/* Whatever the argument is. */
 	EXPECT_EQ(-1, ioctl(other.fd, UIO_MSIX_SET_MASK, NULL));
 	EXPECT_EQ(ENOTTY, errno);
+	/* Without INTx there is nothing to wait for. */
+	pfd.fd = other.fd;
+	waits = poll(&pfd, 1, 0) ? 0 : 2;
+	for (i = 0; i < waits; i++) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		epoll = epoll_create1(EPOLL_CLOEXEC);
+		_exit(epoll_ctl(epoll, EPOLL_CTL_ADD, other.fd, &event) ||
+		      epoll_wait(epoll, &event, 1, EVENT_MS) != 1 ||
+		      event.events != EPOLLERR);
+	}
+	for (i = 0; i < waits; i++)
+		while (!sleeps(pids[i]))
+			usleep(1000);
 	EXPECT_EQ(0, pci_bind(bdf, ""));
+	for (i = 0; i < waits; i++) {
+		EXPECT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
 	EXPECT_EQ(-1, ioctl(other.fd, UIO_MSIX_SET_MASK, NULL));
 	EXPECT_EQ(ENODEV, errno);
 	uio_msix_close(&other);

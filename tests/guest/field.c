@@ -324,7 +324,9 @@ TEST_F_TIMEOUT(field, event_loop, TIMEOUT)
 				CHECK(epoll_wait(epoll, &event, 1, EVENT_MS) == 1);
 				_exit(event.events != EPOLLERR);
 			}
-			usleep(100000);
+			for (i = 0; i < 2; i++)
+				while (!sleeps(pids[i]))
+					usleep(1000);
 			ASSERT_EQ(0, gone ? pci_bind(bdf, "") : put(pci(bdf, "reset"), "1"));
 			for (i = 0; i < 2; i++)
 				EXPECT_EQ(0, exit_code(pids[i])) {

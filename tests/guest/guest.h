@@ -67,6 +67,19 @@ static inline int eventfd_id(int fd)
 	return id;
 }
 
+/* Whether a child waits for what it is to hear of; or is at its end. */
+static inline bool sleeps(pid_t pid)
+{
+	FILE *f = fopen(path("/proc/%d/stat", pid), "re");
+	char state = 0;
+
+	if (f && fscanf(f, "%*d %*s %c", &state) != 1)
+		state = 0;
+	if (f)
+		fclose(f);
+	return state == 'S' || state == 'Z';
+}
+
 /* Whether one of the next eventfds gets @id: nobody has it any more. */
 static inline bool eventfd_is_free(int id)
 {
