@@ -62,7 +62,7 @@ summary() {
 }
 
 # In full, each in a guest of its own: QEMU may abort, which begins a guest anew.
-# KASAN takes ten times as long for a round, and gets a tenth of them.
+# With KASAN a round takes five times as long: a tenth of them is with it.
 races() {
 	local all=$logs boots=(racespf racesvf racesrocker) names race
 	rm -rf "$all"

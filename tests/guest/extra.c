@@ -394,7 +394,7 @@ TEST_F(extra, end_on_the_way_to_sleep)
 	}
 }
 
-/* Open has found the device, and holds the module of its driver in a while. */
+/* Open has found the device, and is about to hold the module of its driver. */
 TEST_F(extra, module_does_not_go_during_an_open)
 {
 	uint64_t begun;
