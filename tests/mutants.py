@@ -22,7 +22,7 @@ CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
 UNBIND_RESET = ('\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&\n'
-                '\t\t\t     pdev->slot->hotplug->ops->reset_slot);\n')
+                '\t\t       pdev->slot->hotplug->ops->reset_slot);\n')
 TRANSLATES = '\tif (domain && domain->type & __IOMMU_DOMAIN_PAGING)\n'
 
 # What it is, file, text, what the text becomes; or several of each.

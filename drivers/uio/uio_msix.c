@@ -630,7 +630,7 @@ static void uio_msix_remove(struct pci_dev *pdev)
 	/* pciehp resets a slot under a lock that comes before those held here. */
 	pci_cfg_access_lock(pdev);
 	uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&
-			     pdev->slot->hotplug->ops->reset_slot);
+		       pdev->slot->hotplug->ops->reset_slot);
 	pci_cfg_access_unlock(pdev);
 	kfree(udev->bind_state);
 	pci_release_regions(pdev);
