@@ -327,7 +327,7 @@ static int set_no_slot_reset(struct pci_dev *pdev, unsigned int value)
 	static const struct hotplug_slot_ops *ops;
 	static struct hotplug_slot_ops without;
 
-	if (!pdev->slot || !pdev->slot->hotplug)
+	if (!pdev->slot || !pdev->slot->hotplug || (!value && !ops))
 		return -ENODEV;
 	if (value) {
 		ops = pdev->slot->hotplug->ops;
