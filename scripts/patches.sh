@@ -36,8 +36,7 @@ format() {	# OUTDIR BRANCH BASE HEAD AUTHOR ARGUMENT...
 		"$(git -C "$tree" config "branch.$branch.description")"
 	# The cover letter is the committer's.
 	GIT_COMMITTER_NAME=${author% <*} GIT_COMMITTER_EMAIL=$(mail_of "$author") \
-	git -C "$tree" -c core.abbrev=12 \
-		-c diff.algorithm=histogram format-patch -q --no-signature \
+	git -C "$tree" -c core.abbrev=12 format-patch -q --no-signature \
 		--zero-commit --stat=75 --cover-letter --cover-from-description=subject \
 		-o "$out" --from="$author" "$@" "$base..posting"
 }

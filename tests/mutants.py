@@ -21,8 +21,7 @@ DRIVER = 'drivers/uio/uio_msix.c'
 CORE = 'drivers/uio/uio.c'
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../scripts')
 
-UNBIND_RESET = ('\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&\n'
-                '\t\t       pdev->slot->hotplug->ops->reset_slot);\n')
+UNBIND_RESET = '\tuio_msix_reset(udev, pdev->slot && port && port->is_pciehp);\n'
 TRANSLATES = '\tif (domain && domain->type & __IOMMU_DOMAIN_PAGING)\n'
 
 # What it is, file, text, what the text becomes; or several of each.
@@ -349,8 +348,7 @@ MUTANTS = (
     ('state of the bind leaks', DRIVER,
      '\tkfree(udev->bind_state);\n\tpci_release_regions(pdev);\n\tpci', '\tpci_release_regions(pdev);\n\tpci'),
     ('state of the bind leaks when the bind fails', DRIVER,
-     'err_free:\n\tuio_msix_free_vectors(pdev);\n\tkfree(udev->bind_state);\n',
-     'err_free:\n\tuio_msix_free_vectors(pdev);\n'),
+     'err_free:\n\tkfree(udev->bind_state);\n', 'err_free:\n'),
     ('table is mapped', DRIVER, '\tif (!resource_overlaps(res, table))\n', '\tif (1)\n'),
     ('table of one page', DRIVER,
      'udev->max_vectors * PCI_MSIX_ENTRY_SIZE);', 'PCI_MSIX_ENTRY_SIZE);'),
@@ -438,7 +436,7 @@ MUTANTS = (
      ('', '\tschedule_timeout_uninterruptible(2 * HZ);\n'
       '\tpoll_wait(filep, &idev->wait, wait);\n\tif (listener->event_count != atomic_read')),
     ('unbind resets by FLR only in any slot', DRIVER, UNBIND_RESET,
-     '\tuio_msix_reset(udev, pdev->slot && pdev->slot->hotplug);\n'),
+     '\tuio_msix_reset(udev, pdev->slot);\n'),
     ('core: copies any size', CORE, ' && size <= sizeof(buf))', ')'),
     ('core: a bad pointer is zeros', CORE, 'ret = fault ? -EFAULT : ', 'ret = '),
     ('core: a bad pointer comes before a device that is gone', CORE,
@@ -728,7 +726,7 @@ FIRST = {
         'config access during the reset of an unbind',
     ),
     'igb extra unbind_does_not_reset_the_slot': ('unbind resets by the slot',),
-    'igb extra unbind_resets_in_a_slot_without_reset': ('unbind resets by FLR only in any slot',),
+    'igb extra unbind_resets_in_a_slot_of_no_pciehp': ('unbind resets by FLR only in any slot',),
     'igb extra error_that_is_not_fatal': ('no end by an error that is not fatal',),
     'igb extra opened_before_the_reset_of_an_error': ('no end by the reset of an error',),
     'igb extra error_without_recovery': ('not restored without recovery',),

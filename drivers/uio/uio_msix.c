@@ -16,7 +16,6 @@
 #include <linux/nospec.h>
 #include <linux/panic.h>
 #include <linux/pci.h>
-#include <linux/pci_hotplug.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uio_driver.h>
@@ -611,7 +610,6 @@ static int uio_msix_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 
 err_free:
-	uio_msix_free_vectors(pdev);
 	kfree(udev->bind_state);
 err_release:
 	pci_release_regions(pdev);
@@ -623,14 +621,14 @@ err_disable:
 static void uio_msix_remove(struct pci_dev *pdev)
 {
 	struct uio_msix_dev *udev = pci_get_drvdata(pdev);
+	struct pci_dev *port = pci_upstream_bridge(pdev);
 
 	/* Waits for callbacks, which do not wait for the user. */
 	uio_unregister_device(&udev->info);
 	uio_msix_free_vectors(pdev);
 	/* pciehp resets a slot under a lock that comes before those held here. */
 	pci_cfg_access_lock(pdev);
-	uio_msix_reset(udev, pdev->slot && pdev->slot->hotplug &&
-		       pdev->slot->hotplug->ops->reset_slot);
+	uio_msix_reset(udev, pdev->slot && port && port->is_pciehp);
 	pci_cfg_access_unlock(pdev);
 	kfree(udev->bind_state);
 	pci_release_regions(pdev);

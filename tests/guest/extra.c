@@ -784,18 +784,18 @@ TEST_F(extra, unbind_does_not_reset_the_slot)
 }
 
 /* Then there is no lock to come too late: all that is listed is tried. */
-TEST_F(extra, unbind_resets_in_a_slot_without_reset)
+TEST_F(extra, unbind_resets_in_a_slot_of_no_pciehp)
 {
 	uint64_t before;
 
 	uio_msix_close(&self->dev);
 	rebind(_metadata, &self->dev);
-	if (!pci_has(bdf, "reset") || meddle("no_slot_reset", path("%s 1", bdf)))
+	if (!pci_has(bdf, "reset") || meddle("no_pciehp", path("%s 1", bdf)))
 		SKIP(return, "no tests/modules/meddle, no hot-plug, or no reset");
 	before = get_u64(MEDDLE "full_resets");
 	EXPECT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_EQ(before + 1, get_u64(MEDDLE "full_resets"));
-	EXPECT_EQ(0, meddle("no_slot_reset", path("%s 0", bdf)));
+	EXPECT_EQ(0, meddle("no_pciehp", path("%s 0", bdf)));
 }
 
 /*

@@ -10,8 +10,8 @@
  *	more_bars		"ADDRESS 1" gives an unbound device as many memory BARs
  *				as can be, which it does not know; "ADDRESS 0" undoes it
  *	fail_reset		resets, but by FLR only, fail with this errno; 0 for not
- *	no_slot_reset		"ADDRESS 1" is in a slot that cannot be reset, as those of
- *				ACPI; "ADDRESS 0" undoes it
+ *	no_pciehp		"ADDRESS 1" is in a slot that is not that of a PCIe hot-plug
+ *				port, as with ACPI; "ADDRESS 0" undoes it
  *	vanish			1: a device is not to be reached after such a reset,
  *				until its bridge has the number of its bus again
  *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
@@ -51,7 +51,6 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/pci.h>
-#include <linux/pci_hotplug.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
@@ -322,22 +321,18 @@ static int store_##name(const char *text, const struct kernel_param *param)	\
 static const struct kernel_param_ops name##_ops = { .set = store_##name };	\
 module_param_cb(name, &name##_ops, NULL, 0200)
 
-static int set_no_slot_reset(struct pci_dev *pdev, unsigned int value)
+static int set_no_pciehp(struct pci_dev *pdev, unsigned int value)
 {
-	static const struct hotplug_slot_ops *ops;
-	static struct hotplug_slot_ops without;
+	struct pci_dev *port = pdev->bus->self;
+	static bool was;
 
-	if (!pdev->slot || !pdev->slot->hotplug || (!value && !ops))
+	if (!pdev->slot || !port || !(value ? port->is_pciehp : was))
 		return -ENODEV;
-	if (value) {
-		ops = pdev->slot->hotplug->ops;
-		without = *ops;
-		without.reset_slot = NULL;
-	}
-	pdev->slot->hotplug->ops = value ? &without : ops;
+	port->is_pciehp = !value;
+	was = value;
 	return 0;
 }
-DEVICE_PARAM(no_slot_reset);
+DEVICE_PARAM(no_pciehp);
 
 static struct holder {
 	struct pci_dev *pdev;
