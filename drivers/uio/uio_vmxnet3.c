@@ -169,16 +169,14 @@ static int uio_vmxnet3_charge(struct uio_vmxnet3_mem *mem, unsigned long pages)
 static void uio_vmxnet3_put_mem(struct uio_vmxnet3_dev *udev,
 				struct uio_vmxnet3_mem *mem)
 {
-	struct uio_vmxnet3_page *page;
 	unsigned long folio = 0;
 	u32 i;
 
 	if (!mem)
 		return;
-	for (i = 0; i < mem->mapped; i += page->left >> PAGE_SHIFT) {
-		page = &mem->pages[i];
-		dma_unmap_page_attrs(&udev->pdev->dev, page->dma, page->left,
-				     DMA_BIDIRECTIONAL, DMA_ATTRS);
+	for (i = 0; i < mem->mapped; i += mem->pages[i].left >> PAGE_SHIFT) {
+		dma_unmap_page_attrs(&udev->pdev->dev, mem->pages[i].dma,
+				     mem->pages[i].left, DMA_BIDIRECTIONAL, DMA_ATTRS);
 		folio_mark_dirty_lock(mem->folios[folio++]);
 	}
 	unpin_folios(mem->folios, mem->num_folios);
@@ -195,13 +193,11 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 			   struct uio_vmxnet3_mem *mem, loff_t pos)
 {
 	loff_t end = pos + ((loff_t)mem->num_pages << PAGE_SHIFT);
-	struct device *dev = &udev->pdev->dev;
 	pgoff_t skip;
 	long ret;
 
-	ret = uio_vmxnet3_charge(mem, mem->num_pages);
-	if (ret)
-		return ret;
+	if (uio_vmxnet3_charge(mem, mem->num_pages))
+		return -ENOMEM;
 	mem->folios = kvmalloc_objs(*mem->folios, mem->num_pages,
 				    GFP_KERNEL_ACCOUNT);
 	if (!mem->folios)
@@ -217,21 +213,26 @@ static int uio_vmxnet3_pin(struct uio_vmxnet3_dev *udev,
 		ret = memfd_pin_folios(mem->file, pos, pos, &folio, 1, &skip);
 		if (ret < 0)
 			return ret == -EINVAL ? -EINVAL : -ENOMEM;
+		folio_lock(folio);
+		/* Not the file's any more, if it was collapsed into a huge one. */
+		if (folio->mapping != mem->file->f_mapping) {
+			folio_unlock(folio);
+			unpin_folio(folio);
+			continue;
+		}
 		mem->folios[mem->num_folios++] = folio;
 		/* fallocate() leaves in it what it held before. */
-		folio_lock(folio);
 		if (!folio_test_uptodate(folio)) {
 			folio_zero_range(folio, 0, folio_size(folio));
 			folio_mark_uptodate(folio);
 		}
 		folio_unlock(folio);
 		left = min_t(loff_t, folio_size(folio) - skip, end - pos);
-		if (left < folio_size(folio) &&
-		    uio_vmxnet3_charge(mem, (folio_size(folio) - left) >> PAGE_SHIFT))
+		if (uio_vmxnet3_charge(mem, (folio_size(folio) - left) >> PAGE_SHIFT))
 			return -ENOMEM;
-		dma = dma_map_page_attrs(dev, &folio->page, skip, left,
+		dma = dma_map_page_attrs(&udev->pdev->dev, &folio->page, skip, left,
 					 DMA_BIDIRECTIONAL, DMA_ATTRS);
-		if (dma_mapping_error(dev, dma))
+		if (dma_mapping_error(&udev->pdev->dev, dma))
 			return -ENOMEM;
 		for (pos += left; left; left -= PAGE_SIZE, dma += PAGE_SIZE)
 			mem->pages[mem->mapped++] = (struct uio_vmxnet3_page){ dma, left };
@@ -266,12 +267,11 @@ static struct uio_vmxnet3_mem *uio_vmxnet3_get_mem(struct uio_vmxnet3_dev *udev,
 						   const struct uio_vmxnet3_memory *arg)
 {
 	u32 num_pages = arg->len >> PAGE_SHIFT;
+	struct file *file = fget(arg->fd);
 	struct uio_vmxnet3_mem *mem;
-	struct file *file;
 	loff_t size;
 	int ret;
 
-	file = fget(arg->fd);
 	if (!file)
 		return ERR_PTR(-EBADF);
 	ret = uio_vmxnet3_map_writable(file);

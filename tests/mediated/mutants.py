@@ -121,6 +121,7 @@ MUTANTS = (
      '\tunpin_folios(mem->folios, mem->num_folios);\n\tfor (i = 0; i < mem->mapped;',
      '\t}\n\tunpin_folios(mem->folios, mem->num_folios);\n', '\t}\n'),
     ('never unpinned', 'alone memory_is_pinned_until_it_is_dropped', '\tunpin_folios(mem->folios, mem->num_folios);\n', ''),
+    ('folio that left its file', 'vmxrules', '\t\tif (folio->mapping != mem->file->f_mapping) {', '\t\tif (0) {'),
     ('not whole pages', 'memory_errors', 'offset_in_page(arg->len | arg->offset)', 'offset_in_page(arg->offset)'),
     ('more than 1 GiB', 'memory_errors', 'arg->len > SZ_1G', 'arg->len > 4ULL * SZ_1G'),
     ('memory exchanged while broken', 'vmxforge',

@@ -5,19 +5,23 @@
  *
  *	device		"ADDRESS" of the vmxnet3, bound to it; "" for none
  *	fail_start	1: the device does not find what it is told at the next START
+ *	hold_pin	1: who pins a folio of a memfd does not go on, 2 once he does not,
+ *			until this is 0 again or for ten seconds
  *	clears		how often its bus mastering went off,
  *	early_clears	and how often while it was active
  *	unpins		how many folios were unpinned,
  *	clean_unpins	and how many that were not dirty
  */
+#include <linux/delay.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include "../net/vmxnet3/vmxnet3_defs.h"
 
-static int fail_start;
+static int fail_start, hold_pin;
 module_param(fail_start, int, 0600);
+module_param(hold_pin, int, 0600);
 
 static unsigned long clears, early_clears, unpins, clean_unpins;
 module_param(clears, ulong, 0400);
@@ -65,6 +69,21 @@ static int unpinned(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
+static int folio_was_pinned(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	int ms;
+
+	if (cmpxchg(&hold_pin, 1, 2) == 1)
+		for (ms = 0; ms < 10000 && READ_ONCE(hold_pin); ms++)
+			mdelay(1);
+	return 0;
+}
+
+static struct kretprobe pin_probe = {
+	.kp.symbol_name = "memfd_pin_folios",
+	.handler = folio_was_pinned,
+};
+
 static struct kprobe probes[] = {
 	{ .symbol_name = "pci_set_master", .pre_handler = master_goes_on },
 	{ .symbol_name = "pci_clear_master", .pre_handler = master_goes_off },
@@ -107,13 +126,21 @@ module_param_cb(device, &device_ops, NULL, 0200);
 
 static int __init order_init(void)
 {
-	return register_kprobes(all, ARRAY_SIZE(all));
+	int ret = register_kretprobe(&pin_probe);
+
+	if (ret)
+		return ret;
+	ret = register_kprobes(all, ARRAY_SIZE(all));
+	if (ret)
+		unregister_kretprobe(&pin_probe);
+	return ret;
 }
 module_init(order_init);
 
 static void __exit order_exit(void)
 {
 	unregister_kprobes(all, ARRAY_SIZE(all));
+	unregister_kretprobe(&pin_probe);
 	forget();
 }
 module_exit(order_exit);

@@ -7,6 +7,9 @@
  *
  * Exit code 1 if one is broken.
  */
+#include <sys/stat.h>
+#include <sys/wait.h>
+
 #include "vmxguest.h"
 
 #define SMALL	65536
@@ -128,6 +131,42 @@ static void orders(void)
 		errx(1, "unpinned before it is dirty");
 }
 
+/* What the file loses before it is locked, as to a huge page, is not its memory. */
+static void lost_folio(void)
+{
+	int fd = vmx_memfd(SMALL, 0), ms, ret, status;
+	char page[4096] = "x";
+	struct stat st;
+	unsigned int i;
+	pid_t pid;
+
+	for (i = 0; i < SMALL; i += sizeof(page))
+		if (pwrite(fd, page, sizeof(page), i) != sizeof(page))
+			err(1, "memfd");
+	ret = vmx_open(&vmx);
+	if (ret)
+		errx(1, "%s: %s", bdf, strerror(-ret));
+	put(ORDER "hold_pin", "1");
+	pid = fork();
+	if (!pid) {
+		for (ms = 0; ms < EVENT_MS && order("hold_pin") != 2; ms++)
+			usleep(1000);
+		ret = order("hold_pin") != 2 ||
+		      fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				sizeof(page));
+		put(ORDER "hold_pin", "0");
+		_exit(ret);
+	}
+	ret = vmx_set_memory(&vmx, fd, 0, SMALL);
+	if (waitpid(pid, &status, 0) != pid || status)
+		errx(1, "no folio was lost: status %#x", status);
+	if (ret || fstat(fd, &st) || st.st_blocks * 512 != SMALL)
+		errx(1, "SET_MEMORY: %d, of which the file has %ld bytes", ret,
+		     (long)st.st_blocks * 512);
+	vmx_close(&vmx);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	int ret;
@@ -148,5 +187,6 @@ int main(int argc, char **argv)
 	failed_start();
 	orders();
 	put(ORDER "device", "none");
+	lost_folio();
 	return 0;
 }
