@@ -29,6 +29,20 @@ static void fail(int round, const char *what)
 	exit(1);
 }
 
+/* Another driver may be probing it, or it is there, but not to be bound yet. */
+static int bind_when_it_can(void)
+{
+	int ms, ret;
+
+	for (ms = 0; ms < PLUG_MS; ms += 100) {
+		ret = pci_bind(bdf, "uio_msix");
+		if (ret != -EBUSY && ret != -ENODEV)
+			break;
+		usleep(100000);
+	}
+	return ret;
+}
+
 static bool wait_for(bool present, int ms)
 {
 	while (pci_has(bdf, "vendor") != present && ms-- > 0)
@@ -119,7 +133,7 @@ int main(int argc, char **argv)
 	interrupts = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (round = 0; round < rounds; round++) {
-		if (pci_bind(bdf, "uio_msix") || uio_msix_find(&dev, bdf) ||
+		if (bind_when_it_can() || uio_msix_find(&dev, bdf) ||
 		    uio_msix_open(&dev))
 			fail(round, "cannot be used");
 		seen = *interrupts;
@@ -158,7 +172,6 @@ int main(int argc, char **argv)
 		}
 		if (ms >= PLUG_MS)
 			fail(round, "does not come back");
-		usleep(100000);
 	}
 	printf("ok plug: %d rounds, %lu interrupts, %ld s\n",
 	       rounds, *interrupts, (long)(time(NULL) - start));
