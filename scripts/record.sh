@@ -42,7 +42,7 @@ for name in races fuzz soak mutants coverage bench; do
 	[ -f "$records/$name" ] || continue
 	IFS=$'\t' read -r commit what line <"$records/$name"
 	readme+=$'\n'"| \`make $name\` | $what | \`$line\` | $commit |"
-	cover+=$'\n'"$(printf '%-8s  %-34s  %s\n          %s' "$name" "$what" "$commit" "${line#"$name: "}")"
+	cover+=$'\n'"$(printf '%-8s  %-40s  %s\n          %s' "$name" "$what" "$commit" "${line#"$name: "}")"
 done
 put "$TOP/README.md" '<!-- long runs -->' '<!-- end of long runs -->' "$readme"
 
