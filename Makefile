@@ -8,14 +8,14 @@ help:
 	@echo 'make check-all all tests, which takes hours'
 	@echo 'make check-X   one of them, X being'
 	@scripts/check.sh --list | fold -s -w 60 | sed 's/^/               /'
-	@echo 'make coverage  the lines of the series that the kselftests run'
+	@echo 'make coverage  the lines of the series that the tests run'
 	@echo 'make races     1,000 rounds of each race with the driver (ROUNDS=N)'
 	@echo 'make fuzz      a million random calls (SEED=N CALLS=N)'
 	@echo 'make soak      10 million interrupts (INTERRUPTS=N)'
 	@echo 'make mediated  the mediated driver: its kselftest, fuzz, stress, mutants'
-	@echo 'make mutants   break the driver on purpose: is it noticed?'
+	@echo 'make mutants   break the driver on purpose: is it noticed? (MUTANTS="N N")'
 	@echo 'make bench     what it costs, beside VFIO, igb_uio and others'
-	@echo 'make demo      a userspace driver on it answers ping on a PF and on a VF'
+	@echo 'make demo      userspace drivers answer ping on a PF, a VF and a vmxnet3'
 	@echo 'make dpdk      unmodified DPDK on it, by a library that speaks VFIO'
 	@echo 'make dkms      a Debian package (dkms) with the modules, for Debian 13'
 	@echo 'make dkms-test install it in a bare Debian 13, and run the tests on its kernel'
@@ -46,10 +46,9 @@ run demo dpdk mediated dkms patches port:
 dkms-test:
 	@scripts/dkms.sh test
 
-# The work trees of the further series, too.
+# The work trees of the further series, too, which are of the newest kernel.
 tree:
-	@scripts/tree.sh mediated
-	@scripts/tree.sh wc
+	$(if $(LTS)$(KERNEL),,@scripts/tree.sh mediated >/dev/null && scripts/tree.sh wc >/dev/null)
 	@scripts/tree.sh
 
 bench:

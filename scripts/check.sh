@@ -5,7 +5,7 @@
 # Only what the series could have caused counts: the same check on the tree
 # without it says what was there before.
 #
-# Needs:  root, to install what is missing; 12 GB of disk
+# Needs:  root, to install what is missing; 16 GB of disk
 # Makes:  out/check: a log per check, and "rc passed failed" in NAME.result
 # Prints: a line per check with its time; "N passed, N failed" last
 # Usage:  [MINUTES=N] check.sh [all|CHECK...]
@@ -60,10 +60,10 @@ am() {	# PATCH
 # The source, with a tag for each state, by git am of patches/ and nothing else.
 source_tree() {
 	local want
-	disk 12
 	[ -e "$CACHE/linux" ] || KERNEL='' "$TOP/scripts/tree.sh" >/dev/null
 	want=$({ cat "$TOP"/patches/{.,*}/*.patch && git -C "$CACHE/linux" rev-parse base; } | sha256sum | cut -d ' ' -f 1)
 	[ "$(cat "$work/series" 2>/dev/null)" != "$want" ] || return 0
+	disk 16
 	mkdir -p "$work"
 	if [ ! -e "$src" ]; then
 		git -C "$CACHE/linux" worktree prune

@@ -4,7 +4,7 @@
 # capability; with "test", the tests of the first.
 #
 # Needs:  what run.sh needs; installs ping and hping3
-# Makes:  out/demo (or LOGS): logs, and "summary" with the counts
+# Makes:  out/demo, out/demotest (or LOGS): logs, and "summary" with the counts
 # Prints: what happens in the guest; "demo: N sent, N answered, N lost" last,
 #         or "demotest: N passed, N failed"
 # Usage:  demo.sh [test [PACKETS]]

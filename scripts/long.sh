@@ -1,17 +1,18 @@
 #!/bin/bash
-# The tests that take long, each of which "make check" runs in short.
+# The tests that take long, each of which "make check-all" runs in short.
 #
 # Needs:  what run.sh needs
 # Makes:  out/NAME (or LOGS): logs, and "summary", of which the last line is the
 #         result; how a run in full ended, by record.sh
 # Prints: stages, what the programs in the guest say, and the result last
-# Usage:  [PUBLISH=1] long.sh coverage|races|fuzz|soak|mutants
+# Usage:  [PUBLISH=1] long.sh coverage|coverage_report|races|fuzz|soak|mutants
+#         coverage_report: of what "coverage", or check.sh, left in out/
 #         ROUNDS (1000), CALLS (1000000), SEED (1), INTERRUPTS (10000000) and
 #         MUTANTS (all) say how long
 . "$(dirname "$0")/lib.sh"
 
 name=$1
-logs=${LOGS:-$TOP/out/$name}
+logs=${LOGS:-$TOP/out/${name%_report}}
 
 coverage() {
 	LOGS=$TOP/out/debug "$TOP/scripts/run.sh" x86_64-debug injected faults devices iommu compat lockdown unplug

@@ -4,8 +4,8 @@ Coverage of the series, from what gcov counted in the guests.
 
 Needs:  logs of kernels with CONFIG_GCOV_KERNEL and their build folders
 Prints: functions and lines of each file; each line that was not run, and why
-        not, from coverage.reasons; exit code 1 if a function was not run or a
-        reason is missing
+        not, from coverage.reasons; exit code 1 if a function or more than 2 % of
+        the lines of the driver were not run, or a reason is missing
 Usage:  coverage.py TREE GCOV:BUILD:LOGS...
 """
 import base64

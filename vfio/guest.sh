@@ -24,7 +24,7 @@ check() {
 	if "$@"; then echo "${vfio}ok $name"; else echo "${vfio}not ok $name"; fi
 }
 
-# until SECONDS COMMAND...: try each 100 ms until it succeeds.
+# until_true SECONDS COMMAND...: try each 100 ms until it succeeds.
 until_true() {
 	tries=$(($1 * 10))
 	shift
@@ -54,7 +54,7 @@ answers() {
 	check "$1" grep -q ' 0% packet loss' /tmp/ping
 }
 
-# run PROGRAM VERSION ADDRESS [ARGUMENT...]: in the background, until it says that it works.
+# run_dpdk PROGRAM VERSION ADDRESS [ARGUMENT...]: in the background, until it says that it works.
 run_dpdk() {
 	program=$1 version=$2 address=$3
 	shift 3

@@ -645,6 +645,7 @@ onecpu)
 	run e1000e-onecpu "$(device 1 8086:10d3)"
 	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
 	;;
+# By hand: scripts/boot.sh BUILD kexec LOGS.
 kexec)
 	echo "guest: device kexec $(device 1 1b36:0010)"
 	kexec go "$(device 1 1b36:0010)" /kexec/kernel /kexec/initramfs \

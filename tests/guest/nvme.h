@@ -14,7 +14,6 @@
 #define NVME_PAGES	64
 #define NVME_SLOTS	64	/* of a queue, which then fits a page */
 #define NVME_QUEUES	8
-#define NVME_SECTOR	512
 #define NVME_READY_MS	60000
 
 #define NVME_CAP_STRIDE	0x4	/* the high half: DSTRD is bits 32 to 35 */
