@@ -30,6 +30,8 @@
 #define ROUNDS		300
 #define NOBODY		65534
 #define UIO_PORT	"/sys/class/uio/%s/portio/port"
+#define PTE		"/sys/kernel/debug/pte"
+#define IRQ		"/sys/kernel/debug/irq/irqs/%d"
 
 static const char *bdf;
 
@@ -1106,6 +1108,16 @@ TEST_F(extra, maps_are_where_they_say)
 	}
 }
 
+TEST_F(extra, bind_by_hand)
+{
+	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "uio_msix"));
+	EXPECT_EQ(-EBUSY, put(PCI_DRIVERS "uio_msix/bind", bdf));
+	ASSERT_EQ(0, put(pci(bdf, "driver_override"), "\n"));
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(-ENODEV, put(PCI_DRIVERS "uio_msix/bind", bdf));
+}
+
 TEST_F(extra, name_and_version)
 {
 	const char *uio = self->dev.path + strlen("/dev/");
@@ -1113,6 +1125,20 @@ TEST_F(extra, name_and_version)
 
 	EXPECT_STREQ("uio_msix", get(path("/sys/class/uio/%s/name", uio), word));
 	EXPECT_STREQ("1", get(path("/sys/class/uio/%s/version", uio), word));
+}
+
+/* Read the first register of an I/O BAR and, if asked to, write it back: 0 or -errno. */
+static int try_ports(int bar, bool write)
+{
+	int fd = open(path(PCI_DEVICES "%s/resource%d", bdf, bar), O_RDWR | O_CLOEXEC), ret = 0;
+	uint32_t value;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &value, 4, 0) != 4 || (write && pwrite(fd, &value, 4, 0) != 4))
+		ret = -errno;
+	close(fd);
+	return ret;
 }
 
 TEST_F(extra, io_bars_are_port_regions)
@@ -1133,6 +1159,11 @@ TEST_F(extra, io_bars_are_port_regions)
 		EXPECT_EQ(len, get_u64(path(UIO_PORT "%d/size", uio, port)));
 		EXPECT_STREQ("port_x86", get(path(UIO_PORT "%d/porttype", uio,
 						  port), name));
+		/* The other way to it, as the documentation has it. */
+		EXPECT_EQ(0, try_ports(bar, false));
+		ASSERT_EQ(0, seteuid(NOBODY));
+		EXPECT_EQ(-EACCES, try_ports(bar, false));
+		ASSERT_EQ(0, seteuid(0));
 		port++;
 	}
 	EXPECT_EQ(-1, access(path(UIO_PORT "%d", uio, port), F_OK));
@@ -1297,9 +1328,11 @@ TEST_F(extra, mapping_leads_no_further)
 	/* The control, on memory of our own, is that these can work. */
 	EXPECT_EQ(4, pread(mem, &copy, 4, (uintptr_t)&word));
 	EXPECT_EQ(-1, pread(mem, &copy, 4, (uintptr_t)p));
+	EXPECT_EQ(EIO, errno);
 	EXPECT_EQ(4, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
 	from.iov_base = p;
 	EXPECT_EQ(-1, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
 	pid = fork();
 	if (!pid) {
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
@@ -1312,7 +1345,9 @@ TEST_F(extra, mapping_leads_no_further)
 	waitpid(pid, &status, 0);
 
 	EXPECT_TRUE(mremap(p, size, size + page, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_EQ(EFAULT, errno);
 	EXPECT_TRUE(mremap(p, 0, page, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_EQ(EFAULT, errno);
 	EXPECT_TRUE(mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP) == MAP_FAILED);
 	EXPECT_EQ(EINVAL, errno);
 	moved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -1322,6 +1357,24 @@ TEST_F(extra, mapping_leads_no_further)
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_TRUE(sigbus_at(moved));
 	munmap(moved, size);
+}
+
+/* On x86 that is so without being asked for, too. */
+TEST_F(extra, maps_are_uncached)
+{
+	char kind[64];
+	void *p;
+
+	if (access(PTE, F_OK))
+		SKIP(return, "no tests/modules/pte");
+	if (!self->dev.num_maps)
+		SKIP(return, "no BAR to map");
+	p = uio_msix_map(&self->dev, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	reg_read(p, 0);
+	EXPECT_EQ(0, put(PTE, path("0x%lx", (unsigned long)p)));
+	EXPECT_STREQ("uc", get(PTE, kind));
+	munmap(p, self->dev.maps[0].size);
 }
 
 /* The physical address of a page that is there, 0 if it cannot be known. */
@@ -2436,19 +2489,26 @@ TEST_F(extra, ioctls_beyond_those_of_the_kselftest)
 
 TEST_F(extra, lockdown)
 {
-	int tries, log;
+	int tries, log, irq, bar;
+	uint64_t start;
 
 	if (!getenv("UIO_MSIX_LOCKDOWN"))
 		SKIP(return, "lasts until reboot: set UIO_MSIX_LOCKDOWN");
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	/* It cannot be opened later. */
+	irq = open(path(IRQ, uio_msix_irq(&self->dev, 0)), O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, irq);
 	ASSERT_EQ(0, put("/sys/kernel/security/lockdown", "integrity"));
 
 	/* Who has it keeps it. */
 	EXPECT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
-	if (self->dev.kind) {
-		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
-		EXPECT_EQ(1, events(self->efd, EVENT_MS));
-	}
+	for (tries = 0; write(irq, "trigger", 7) != 7 && tries < 100; tries++)
+		usleep(1000);
+	EXPECT_EQ(1, events(self->efd, EVENT_MS));
+	close(irq);
+	for (bar = 0; bar < 6; bar++)
+		if (pci_bar(bdf, bar, IORESOURCE_IO, &start))
+			EXPECT_EQ(-EPERM, try_ports(bar, true));
 	uio_msix_close(&self->dev);
 	log = log_open();
 	for (tries = 0; tries < 2; tries++)

@@ -33,7 +33,9 @@ none|baseline) ;;
 *)
 	load uio && load uio_msix || echo "not ok: insmod"
 	load uio_pci_generic
-	[ ! -f /modules/meddle.ko ] || insmod /modules/meddle.ko || echo "not ok: meddle"
+	for module in meddle pte; do
+		[ ! -f /modules/$module.ko ] || insmod /modules/$module.ko || echo "not ok: $module"
+	done
 	[ ! -f /modules/uio_vmxnet3.ko ] || insmod /modules/uio_vmxnet3.ko || echo "not ok: uio_vmxnet3" ;;
 esac
 # Beside another CPU (by boot.sh).
@@ -627,7 +629,6 @@ field)
 	;;
 wc)
 	# By wc.sh. The drive and ivshmem have memory, prefetchable; the VF registers.
-	insmod /modules/pte.ko || echo "not ok: pte"
 	cmb=$(below 13) ivshmem=$(device 1 1af4:1110) pf=$(below 11)
 	own nvme-cmb-wc "$cmb" wc_test
 	own ivshmem-wc "$ivshmem" wc_test

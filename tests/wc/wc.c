@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Write-combining: what the kselftests cannot see, which is the page tables (by
- * tests/wc/pte), and what they have no time for. UIO_MSIX_DEV is a device
+ * tests/modules/pte), and what they have no time for. UIO_MSIX_DEV is a device
  * with a prefetchable BAR of two pages or more.
  */
 #include <pthread.h>
