@@ -6,7 +6,7 @@
 # Makes:  out/long/NAME: the commit, what ran and the last line it printed. With
 #         PUBLISH=1 the table of all that are there, and of what README.md has of
 #         others, between the markers of README.md and the lines "In full, and the
-#         commit:" and '"make check-all" runs each of them in short.' of the cover letter
+#         commit:" and '"make check-all" runs each in short, bench as it is.' of the cover letter
 # Usage:  [PUBLISH=1] record.sh [NAME COMMIT WHAT LINE]
 . "$(dirname "$0")/lib.sh"
 
@@ -48,7 +48,7 @@ put "$TOP/README.md" '<!-- long runs -->' '<!-- end of long runs -->' "$readme"
 
 tree=$CACHE/linux
 git -C "$tree" config branch.series.description >"$records/.cover"
-put "$records/.cover" 'In full, and the commit:' '"make check-all" runs each of them in short.' \
+put "$records/.cover" 'In full, and the commit:' '"make check-all" runs each in short, bench as it is.' \
 	"$cover"$'\n'
 git -C "$tree" config branch.series.description "$(cat "$records/.cover")"
 rm "$records/.cover"
