@@ -444,9 +444,9 @@ MUTANTS = (
      '\t\tif (fault)\n\t\t\treturn -EFAULT;\n'
      '\t\tif (!idev->info)\n\t\t\treturn -ENODEV;\n\t\tif (!idev->info->ioctl'),
     ('core: holds the module when the minor may be free', CORE,
-     ('\t/* Only until', '\t\tmutex_unlock(&minor_lock);\n\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n'
+     ('\t/* Its owner is sure', '\t\tmutex_unlock(&minor_lock);\n\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n'
       '\tmutex_unlock(&minor_lock);\n'),
-     ('\tmutex_unlock(&minor_lock);\n\t/* Only until', '\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n')),
+     ('\tmutex_unlock(&minor_lock);\n\t/* Its owner is sure', '\t\tret = -ENODEV;\n\t\tgoto err_module_get;\n\t}\n')),
     ('core: unregistering wakes one program', CORE,
      'wake_up_interruptible_all(&idev->wait);\n\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n\n',
      'wake_up_interruptible(&idev->wait);\n\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n\n'),
@@ -769,8 +769,8 @@ FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
 assert set(FIRST) | DEBUG <= {name for name, *_ in MUTANTS}
 
 
-def module(tree, build, work, path, before, after):
-    """Build the module of PATH with the change; return its file."""
+def changed(tree, path, before, after):
+    """The text of PATH with the change."""
     text = open(os.path.join(tree, path)).read()
     if isinstance(before, str):
         before, after = (before,), (after,)
@@ -778,6 +778,12 @@ def module(tree, build, work, path, before, after):
         if text.count(old) != 1:
             raise SystemExit(f'error: not once in {path}: {old!r}')
         text = text.replace(old, new, 1)
+    return text
+
+
+def module(tree, build, work, path, before, after):
+    """Build the module of PATH with the change; return its file."""
+    text = changed(tree, path, before, after)
     name = os.path.basename(path)[:-2]
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
@@ -838,6 +844,9 @@ def verdict(name, work, out, baseline, limit):
 def main():
     tree, builds, out, jobs = sys.argv[1:5]
     chosen = [int(n) for n in sys.argv[5:]] or range(len(MUTANTS))
+    # Before the first boots: some have a long way to the last.
+    for number in chosen:
+        changed(tree, *MUTANTS[number][1:])
     baselines = {}
     for build in builds.split(':'):
         logs = os.path.join(out, os.path.basename(build))
