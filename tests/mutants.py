@@ -652,6 +652,10 @@ FIRST = {
         'no memory to claim a page is no map',
         'core: registers without a minor',
     ),
+    'nvme-300 fail_nth open_below': (
+        'kfree() of vmalloc() when open fails',
+        'kfree() of vmalloc() at the end',
+    ),
     'e1000e extra io_bars_are_port_regions': ('one I/O BAR is another',),
     'e1000e extra bind_sets_the_command_register': ('I/O ports not enabled',),
     'e1000e extra unbind_resets': ('unbind resets by FLR only',),
@@ -755,8 +759,6 @@ FIRST = {
     'nomsi': ('errno of the PCI core for no MSI-X', 'an open that fails taints'),
     'faults': (
         'MSI where MSI-X fails',
-        'kfree() of vmalloc() when open fails',
-        'kfree() of vmalloc() at the end',
         'no memory for the map before the table is none',
         'no memory for the name of a port is no name',
         'no BAR is a port',
