@@ -656,6 +656,10 @@ FIRST = {
         'kfree() of vmalloc() when open fails',
         'kfree() of vmalloc() at the end',
     ),
+    'e1000e fail_nth bind_generic': (
+        'core: registers without the interrupt',
+        'core: stays when it gets no interrupt',
+    ),
     'e1000e extra io_bars_are_port_regions': ('one I/O BAR is another',),
     'e1000e extra bind_sets_the_command_register': ('I/O ports not enabled',),
     'e1000e extra unbind_resets': ('unbind resets by FLR only',),
@@ -762,8 +766,6 @@ FIRST = {
         'no memory for the map before the table is none',
         'no memory for the name of a port is no name',
         'no BAR is a port',
-        'core: registers without the interrupt',
-        'core: stays when it gets no interrupt',
     ),
 }
 FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
