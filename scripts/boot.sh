@@ -108,7 +108,7 @@ machine+=(
 	"${monitor[@]}"
 )
 # It has I/O ports, and pages before its MSI-X table.
-[ "$what" != faults ] || machine+=(-device megasas)
+[[ $what != faults && $word != megasas* ]] || machine+=(-device megasas)
 # Two that cannot be told apart by the IOMMU, for want of ACS.
 [ "$what" != iommu ] ||
 	machine+=(-device "rocker,name=shared,addr=1e.0,multifunction=on"

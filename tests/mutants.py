@@ -426,10 +426,9 @@ MUTANTS = (
      ('', '\tpoll_wait(filep, &idev->wait, wait);\n\tif (listener->event_count != atomic_read')),
     ('core: read() is not woken before it sleeps', CORE,
      '\tDEFINE_WAIT_FUNC(wait, woken_wake_function);\n', '\tDECLARE_WAITQUEUE(wait, current);\n'),
-    # With what is a moment in the original drawn out.
     ('core: read() misses what wakes it', CORE,
      'wait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);',
-     'schedule_timeout_uninterruptible(2 * HZ);\n'
+     'wait_woken(&wait, TASK_INTERRUPTIBLE, 0);\n'
      '\t\tset_current_state(TASK_INTERRUPTIBLE);\n\t\tschedule();'),
     ('core: poll() queues last', CORE,
      ('\tpoll_wait(filep, &idev->wait, wait);\n', '\tif (listener->event_count != atomic_read'),
@@ -656,6 +655,11 @@ FIRST = {
         'kfree() of vmalloc() when open fails',
         'kfree() of vmalloc() at the end',
     ),
+    'megasas fail_nth bind_below': (
+        'no memory for the map before the table is none',
+        'no memory for the name of a port is no name',
+    ),
+    'megasas extra io_bars_are_port_regions': ('no BAR is a port',),
     'e1000e fail_nth bind_generic': (
         'core: registers without the interrupt',
         'core: stays when it gets no interrupt',
@@ -761,12 +765,7 @@ FIRST = {
         'open is locked down for another reason',
     ),
     'nomsi': ('errno of the PCI core for no MSI-X', 'an open that fails taints'),
-    'faults': (
-        'MSI where MSI-X fails',
-        'no memory for the map before the table is none',
-        'no memory for the name of a port is no name',
-        'no BAR is a port',
-    ),
+    'faults': ('MSI where MSI-X fails',),
 }
 FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
          for where, names in FIRST.items() for name in names}

@@ -115,6 +115,15 @@ static long now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* Wait until what meddle() draws out begins. */
+static void begins(struct __test_metadata *_metadata, uint64_t before)
+{
+	long deadline = now_ms() + EVENT_MS;
+
+	while (get_u64(MEDDLE "begun") == before)
+		ASSERT_GT(deadline, now_ms());
+}
+
 static void stop(pid_t pid)
 {
 	kill(pid, SIGKILL);
@@ -208,19 +217,19 @@ TEST_F(extra, replace_loses_and_doubles_nothing)
 	struct replacer r = { .dev = &self->dev, .efd = self->efd };
 	unsigned int before, lost = 0;
 	pthread_t thread;
-	int round, ms;
+	long deadline;
+	int round;
 
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, replace_loop, &r));
 	for (round = 0; round < ROUNDS && !lost; round++) {
 		before = __atomic_load_n(&r.seen, __ATOMIC_ACQUIRE);
 		EXPECT_EQ(0, uio_msix_fire(&self->dev, 0));
-		for (ms = 0; ms < EVENT_MS * 10; ms++) {
-			if (__atomic_load_n(&r.seen, __ATOMIC_ACQUIRE) != before)
-				break;
+		deadline = now_ms() + EVENT_MS;
+		while (__atomic_load_n(&r.seen, __ATOMIC_ACQUIRE) == before && !lost) {
+			lost = now_ms() > deadline;
 			usleep(100);
 		}
-		lost += ms == EVENT_MS * 10;
 	}
 	__atomic_store_n(&r.stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
@@ -304,8 +313,7 @@ TEST_F(extra, handler_in_progress)
 		puts = get_u64(MEDDLE "early_puts");
 		ASSERT_EQ(0, meddle("slow_signal", "500"));
 		ASSERT_EQ(0, uio_msix_fire(&self->dev, 0));
-		while (get_u64(MEDDLE "begun") == begun)
-			;
+		begins(_metadata, begun);
 		EXPECT_EQ(0, how == MASK ? set_mask(&self->dev, 0, 1) :
 			     set_eventfd(&self->dev, 0, how == DETACH ? -1 : other));
 		EXPECT_EQ(1, events(self->efd, 0)) {
@@ -342,8 +350,7 @@ TEST_F(extra, fault_in_progress)
 		for (;; usleep(1000))
 			reg_read(p, 0);
 	}
-	while (get_u64(MEDDLE "begun") == begun)
-		;
+	begins(_metadata, begun);
 	EXPECT_EQ(0, end_session());
 	for (tries = 0; tries < EVENT_MS / 10; tries++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
@@ -377,8 +384,7 @@ TEST_F(extra, end_on_the_way_to_sleep)
 				_exit(read(pfd.fd, &count, 4) != -1 || errno != EIO);
 			_exit(poll(&pfd, 1, -1) != 1 || pfd.revents != POLLERR);
 		}
-		while (get_u64(MEDDLE "begun") == begun)
-			;
+		begins(_metadata, begun);
 		ASSERT_EQ(0, end_session());
 		status = -1;
 		for (tries = 0; tries < EVENT_MS / 10; tries++) {
@@ -414,8 +420,7 @@ TEST_F(extra, module_does_not_go_during_an_open)
 		meddle("slow_open", path("%d", getpid()));
 		_exit(open(self->dev.path, O_RDWR) < 0 && errno != ENODEV);
 	}
-	while (get_u64(MEDDLE "begun") == begun)
-		;
+	begins(_metadata, begun);
 	ASSERT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_TRUE(!get_u64(MEDDLE "slow_open"));
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
@@ -2334,6 +2339,9 @@ static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 		EXPECT_LT(0, events(efd, EVENT_MS));
 
 	EXPECT_EQ(0, system(how));
+	/* Else what follows waits for ever. */
+	ASSERT_EQ(1, poll(&pfd, 1, EVENT_MS));
+	EXPECT_EQ(POLLERR, pfd.revents);
 
 	if (!p)
 		kill(pid, SIGKILL);
@@ -2346,8 +2354,6 @@ static void take_away(struct __test_metadata *_metadata, struct uio_msix *dev,
 	}
 	pthread_join(reader, &told);
 	EXPECT_TRUE(!!told);
-	EXPECT_EQ(1, poll(&pfd, 1, 0));
-	EXPECT_EQ(POLLERR, pfd.revents);
 	EXPECT_EQ(-ENODEV, set_eventfd(dev, 0, efd));
 	EXPECT_EQ(-1, uio_msix_irq(dev, 0));
 	events(efd, QUIET_MS);

@@ -434,6 +434,7 @@ mutant)
 		e1000e) dev=$(device 1 8086:10d3) ;;
 		nvme) dev=$(device 1 1b36:0010) ;;
 		nvme-300) dev=$(device 2 1b36:0010) ;;
+		megasas) dev=$(device 1 1000:0060) ;;
 		*) dev=$(device 1 1b36:0006) ;;
 		esac
 		export UIO_MSIX_AER="aer rp1 DLP" UIO_MSIX_AER_NONFATAL="aer rp1 COMP_TIME"
