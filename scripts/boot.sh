@@ -87,7 +87,9 @@ machine+=(-m 1G -smp 2 -nodefaults -display none -no-reboot)
 head -c 65536 /dev/zero >"$sock/rom"
 case $what in
 iommu) machine+=(-device intel-iommu,intremap=on,caching-mode=off) ;;
-nointremap) machine+=(-device intel-iommu,intremap=off,caching-mode=off) ;;
+nointremap)
+	machine+=(-device intel-iommu,intremap=off,caching-mode=off)
+	args+=" threadirqs" ;;
 esac
 # Port 4 stays empty: it is the bridge to be refused.
 for port in 1 2 3 4 5; do
@@ -212,7 +214,8 @@ field|wc)
 onecpu)
 	# An old machine, whose slots are conventional and whose handlers are threads.
 	machine+=(-M pc -smp 1 -device "nvme,serial=big,msix_qsize=300" -device rocker
-		-device e1000e,romfile=)
+		-device e1000e,romfile= -device "nvme,serial=odd,msix_qsize=257"
+		-device "nvme,serial=one,msix_qsize=1")
 	args+=" threadirqs" ;;
 kexec)
 	# Slow, for it to read long after.

@@ -476,6 +476,138 @@ MUTANTS = (
      '\t\tif (ret)\n\t\t\tgoto err_request_irq;\n', ''),
     ('core: stays when it gets no interrupt', CORE,
      '\t\tif (ret)\n\t\t\tgoto err_request_irq;', '\t\tif (ret)\n\t\t\tgoto err_device_create;'),
+    ('fifth map is the first', DRIVER,
+     'array_index_nospec(desc->pgoff, MAX_UIO_MAPS)',
+     'array_index_nospec(desc->pgoff, MAX_UIO_MAPS - 1)'),
+    ('last entry of the table is no part of it', DRIVER,
+     'udev->max_vectors * PCI_MSIX_ENTRY_SIZE);',
+     '(udev->max_vectors - 1) * PCI_MSIX_ENTRY_SIZE);'),
+    ('core: disconnect when info_lock is let go', CORE,
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n'
+     '\tidev->info = NULL;\n'
+     '\tmutex_unlock(&idev->info_lock);\n'
+     '\n'
+     '\twake_up',
+     '\tidev->info = NULL;\n'
+     '\tmutex_unlock(&idev->info_lock);\n'
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n'
+     '\n'
+     '\twake_up'),
+    ('two vectors or none', DRIVER,
+     'pci_alloc_irq_vectors(pdev, 1, udev->max_vectors,',
+     'pci_alloc_irq_vectors(pdev, 2, udev->max_vectors,'),
+    ('close frees the vectors of who ends the session', DRIVER,
+     '\tbool live = info->irq;',
+     '\tbool live = true;'),
+    ('core: keeps minor_lock when the module goes', CORE,
+     '\tif (!try_module_get(idev->owner)) {\n'
+     '\t\tmutex_unlock(&minor_lock);\n',
+     '\tif (!try_module_get(idev->owner)) {\n'),
+    ('not restored after a reset that failed', DRIVER,
+     '\t\tuio_msix_restore(udev);\n'
+     '\t}\n'
+     '\treturn ret ?',
+     '\t\tif (!ret)\n'
+     '\t\t\tuio_msix_restore(udev);\n'
+     '\t}\n'
+     '\treturn ret ?'),
+    ('close of a dead file does not reset', DRIVER,
+     '\tif (pci_dev_trylock(pdev)) {\n',
+     '\tif (live && pci_dev_trylock(pdev)) {\n'),
+    ('vectors are let go before the mappings', DRIVER,
+     '\tunmap_mapping_range(udev->mapping, 0, 0, true);\n'
+     '\tfor (i = 0; i < udev->num_vectors; i++)\n'
+     '\t\tuio_msix_detach(&udev->vectors[i]);\n',
+     '\tfor (i = 0; i < udev->num_vectors; i++)\n'
+     '\t\tuio_msix_detach(&udev->vectors[i]);\n'
+     '\tunmap_mapping_range(udev->mapping, 0, 0, true);\n'),
+    ('replace waits for no thread', DRIVER,
+     '\tsynchronize_irq(vec->irq);\n',
+     '\tsynchronize_hardirq(vec->irq);\n'),
+    ('mask waits for no thread', DRIVER,
+     '\t\tdisable_irq(vec->irq);\n',
+     '\t\tdisable_hardirq(vec->irq);\n'),
+    ('replace waits for another vector', DRIVER,
+     '\tsynchronize_irq(vec->irq);\n',
+     '\tsynchronize_irq(udev->vectors->irq);\n'),
+    ('two I/O BARs are one port', DRIVER,
+     'ret = port++->name ? 0 : -ENOMEM;',
+     'ret = port->name ? 0 : -ENOMEM;'),
+    ('confined by a lazy IOMMU only', DRIVER,
+     '\tif (domain && domain->type & __IOMMU_DOMAIN_PAGING)\n',
+     '\tif (domain && domain->type == IOMMU_DOMAIN_DMA_FQ)\n'),
+    ('rest of the page is not busy', DRIVER,
+     'IORESOURCE_MEM | IORESOURCE_BUSY |\n'
+     '\t\t\t\t\t  IORESOURCE_EXCLUSIVE);',
+     'IORESOURCE_MEM | IORESOURCE_EXCLUSIVE);'),
+    ('unbind below no port in a slot', DRIVER,
+     'pdev->slot && port && port->is_pciehp',
+     'pdev->slot && port->is_pciehp'),
+    ('leaves D3hot when it has restored', DRIVER,
+     ('\t/* The user can have put it to sleep, unknown to pci_set_power_state(). */\n'
+      '\tif (pdev->pm_cap) {\n'
+      '\t\tpci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);\n'
+      '\t\tif (reg & PCI_PM_CTRL_STATE_MASK) {\n'
+      '\t\t\tpci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);\n'
+      '\t\t\tmsleep(pdev->d3hot_delay);\n'
+      '\t\t}\n'
+      '\t}\n'
+      '\n',
+      'PCI_COMMAND_INTX_DISABLE);\n'
+      '\tuio_msix_restore(udev);\n'),
+     ('',
+      'PCI_COMMAND_INTX_DISABLE);\n'
+      '\tuio_msix_restore(udev);\n'
+      '\tif (pdev->pm_cap) {\n'
+      '\t\tpci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);\n'
+      '\t\tif (reg & PCI_PM_CTRL_STATE_MASK) {\n'
+      '\t\t\tpci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);\n'
+      '\t\t\tmsleep(pdev->d3hot_delay);\n'
+      '\t\t}\n'
+      '\t}\n')),
+    ('masks lazily once it was detached', DRIVER,
+     ('\tirq_set_status_flags(vec->irq, IRQ_DISABLE_UNLAZY);\n',
+      '\t\tudev->vectors[i].irq = pci_irq_vector(pdev, i);\n'),
+     ('',
+      '\t{\n'
+      '\t\tudev->vectors[i].irq = pci_irq_vector(pdev, i);\n'
+      '\t\tirq_set_status_flags(udev->vectors[i].irq, IRQ_DISABLE_UNLAZY);\n'
+      '\t}\n')),
+    ('all but the first mask lazily', DRIVER,
+     '\tirq_set_status_flags(vec->irq, IRQ_DISABLE_UNLAZY);\n',
+     '\tirq_set_status_flags(udev->vectors->irq, IRQ_DISABLE_UNLAZY);\n'),
+    ('core: a failed registration wakes nobody', CORE,
+     '\twake_up_interruptible_all(&idev->wait);\n'
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\tuio_free_minor(',
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\tuio_free_minor('),
+    ('core: a failed registration wakes one program', CORE,
+     '\twake_up_interruptible_all(&idev->wait);\n'
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\tuio_free_minor(',
+     '\twake_up_interruptible(&idev->wait);\n'
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\tuio_free_minor('),
+    ('core: uio_dev stays after a failed registration', CORE,
+     'err_get_minor:\n'
+     '\tinfo->uio_dev = NULL;\n',
+     'err_get_minor:\n'),
+    ('errno of the reset', DRIVER,
+     '\treturn ret ? -EIO : 0;\n',
+     '\treturn ret == -ENOTTY ? -EIO : ret;\n'),
+    ('log names other pages than those left out', DRIVER,
+     '\t\t\t\t bar, &start, &end);\n',
+     '\t\t\t\t bar, &bar_start, &end);\n'),
+    ('dirty after an open that failed', DRIVER,
+     ('\tudev->vectors = kvzalloc_objs(',
+      '\tudev->dirty = true;\n'
+      '\tpci_set_master(pdev);\n'),
+     ('\tudev->dirty = true;\n'
+      '\tudev->vectors = kvzalloc_objs(',
+      '\tpci_set_master(pdev);\n')),
 )
 
 # Noticed by nothing but kmemleak: not on the plain kernel.
@@ -521,16 +653,21 @@ FIRST = {
         'detach frees what is not requested',
         'detached but still attached',
         'mask survives a detach',
+        'masks lazily once it was detached',
     ),
     'rocker extra interrupts_are_handled': ('nobody cares', 'interrupt named by another vector'),
     'rocker extra dma_reaches_memory_unless_iommu': ('one vector only',),
-    'rocker extra mask_of_another_vector': ('fd 0 detaches',),
+    'rocker extra mask_of_another_vector': (
+        'fd 0 detaches',
+        'all but the first mask lazily',
+    ),
     'rocker extra errors_leave_a_mask': ('failed set forgets the mask',),
     'rocker extra handler_in_progress': (
         'eventfd put before the interrupt is freed',
         'old eventfd put while it is signalled',
         'old eventfd put before the swap',
         'mask does not wait',
+        'replace waits for another vector',
     ),
     'rocker extra fault_in_progress': ('fault without the lock',),
     'rocker extra lets_go_of_eventfds': (
@@ -646,6 +783,10 @@ FIRST = {
     'rocker extra registration_that_fails_late': (
         'core: a failed registration tells nobody',
         'core: open before it has its uio_dev',
+        'core: disconnect when info_lock is let go',
+        'core: a failed registration wakes nobody',
+        'core: a failed registration wakes one program',
+        'core: uio_dev stays after a failed registration',
     ),
     'rocker fail_nth bind_below': (
         'no memory to claim a page is no map',
@@ -664,9 +805,15 @@ FIRST = {
         'core: registers without the interrupt',
         'core: stays when it gets no interrupt',
     ),
-    'e1000e extra io_bars_are_port_regions': ('one I/O BAR is another',),
+    'e1000e extra io_bars_are_port_regions': (
+        'one I/O BAR is another',
+        'two I/O BARs are one port',
+    ),
     'e1000e extra bind_sets_the_command_register': ('I/O ports not enabled',),
-    'e1000e extra unbind_resets': ('unbind resets by FLR only',),
+    'e1000e extra unbind_resets': (
+        'unbind resets by FLR only',
+        'unbind below no port in a slot',
+    ),
     'e1000e extra maps_all_but_the_table': ('the ROM is a BAR',),
     'nvme extra pf_with_live_vfs': ('PF with VFs',),
     'nvme-300 extra maps_all_but_the_table': ('table of one page',),
@@ -706,7 +853,11 @@ FIRST = {
     ),
     'igb extra fault_in_progress': ('end without info_lock',),
     'igb extra end_while_proc_irq_is_read_into_a_mapping': ('vectors freed under info_lock',),
-    'igb extra open_leaves_d3hot_without_a_reset': ('D3hot not left', 'no wait after D3hot'),
+    'igb extra open_leaves_d3hot_without_a_reset': (
+        'D3hot not left',
+        'no wait after D3hot',
+        'leaves D3hot when it has restored',
+    ),
     'igb extra offline_channel_is_no_reason': ('refuses a device whose channel is offline',),
     'igb extra quiet_and_restored_before_the_reset': (
         'not quiet while BARs are written',
@@ -732,6 +883,8 @@ FIRST = {
     'igb extra open_is_eio_if_the_reset_fails': (
         'clean after a failed reset',
         'opens after a failed reset',
+        'not restored after a reset that failed',
+        'errno of the reset',
     ),
     'igb extra no_reset_after_all': ('FLR that failed is no reset after all',),
     'igb extra reset_method_empty_for_an_unbind': ('FLR where reset_method is empty',),
@@ -750,7 +903,11 @@ FIRST = {
     'racesrocker:arg_on_uffd': ('core: copies under the lock',),
     'racesrocker:remove': ('core: the driver handles ioctls without the lock',),
     'unplug': ('asks the PF whether its VF is there',),
-    'onecpu': ('never a thread',),
+    'onecpu': (
+        'never a thread',
+        'last entry of the table is no part of it',
+        'two vectors or none',
+    ),
     'field': (
         'no reset after all is a failure',
         'gone after a reset is no reset after all',
@@ -758,7 +915,12 @@ FIRST = {
         'core: the minor is free before the name',
         'the end wakes one program',
     ),
-    'iommu': ('no taint with an IOMMU', 'the wrong line', 'confined by identity'),
+    'iommu': (
+        'no taint with an IOMMU',
+        'the wrong line',
+        'confined by identity',
+        'confined by a lazy IOMMU only',
+    ),
     'lockdown': (
         'opens under lockdown',
         'binds under lockdown',
@@ -766,6 +928,20 @@ FIRST = {
     ),
     'nomsi': ('errno of the PCI core for no MSI-X', 'an open that fails taints'),
     'faults': ('MSI where MSI-X fails',),
+    'igb extra more_maps_than_uio_has': ('fifth map is the first',),
+    'igb extra close_while_a_reset_ends_the_session': (
+        'close frees the vectors of who ends the session',
+    ),
+    'igb extra module_goes_during_an_open': ('core: keeps minor_lock when the module goes',),
+    'igb extra close_of_a_dead_file_resets': ('close of a dead file does not reset',),
+    'rocker extra nothing_is_pending_after_the_end': ('vectors are let go before the mappings',),
+    'nointremap': (
+        'replace waits for no thread',
+        'mask waits for no thread',
+    ),
+    'igb extra bar_inside_of_its_pages': ('rest of the page is not busy',),
+    'nvme extra more_maps_than_uio_has': ('log names other pages than those left out',),
+    'igb extra open_that_fails_is_not_reset_after': ('dirty after an open that failed',),
 }
 FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
          for where, names in FIRST.items() for name in names}

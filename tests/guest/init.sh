@@ -646,6 +646,10 @@ onecpu)
 	run rocker-onecpu "$(device 1 1b36:0006)"
 	run e1000e-onecpu "$(device 1 8086:10d3)"
 	FIELD_OTHER=$(device 1 1b36:0006) own nvme-crowd "$(device 1 1b36:0010)" field -f crowd
+	# Of the table of the one, the second page has the last entry alone; the other
+	# has one in all.
+	own nvme-257 "$(device 2 1b36:0010)" extra -t maps_all_but_the_table
+	own nvme-1 "$(device 3 1b36:0010)" /kselftest/uio/uio_msix_test
 	;;
 # By hand: scripts/boot.sh BUILD kexec LOGS.
 kexec)
@@ -737,6 +741,9 @@ iommu)
 	echo "$pf" >/sys/bus/pci/drivers/igb/unbind
 	echo identity >/sys/bus/pci/devices/"$pf"/iommu_group/type || echo "not ok: identity"
 	run igb-identity "$pf"
+	# So far it was lazy.
+	echo DMA >/sys/bus/pci/devices/"$pf"/iommu_group/type || echo "not ok: strict"
+	own igb-strict "$pf" /kselftest/uio/uio_msix_test -t open_taints_and_says_why_once_a_bind
 	;;
 nointremap)
 	# The device can raise any vector; its DMA goes nowhere.
@@ -745,6 +752,8 @@ nointremap)
 	*) echo "not ok: no IOMMU translates for $pf" ;;
 	esac
 	run igb-nointremap "$pf"
+	# With handlers that are threads.
+	own rocker-threads "$(device 1 1b36:0006)" extra -t handler_in_progress
 	;;
 esac
 leaks

@@ -8,10 +8,13 @@
  *				the driver for kernels before 7.2 does not look
  *	intx_bug		the same
  *	more_bars		"ADDRESS 1" gives an unbound device as many memory BARs
- *				as can be, which it does not know; "ADDRESS 0" undoes it
+ *				as can be, which it does not know, "ADDRESS 2" one of
+ *				I/O ports; "ADDRESS 0" undoes it
  *	fail_reset		resets, but by FLR only, fail with this errno; 0 for not
  *	no_pciehp		"ADDRESS 1" is in a slot that is not that of a PCIe hot-plug
  *				port, as with ACPI; "ADDRESS 0" undoes it
+ *	slot			"ADDRESS 1" is in a slot, without hot-plug; "ADDRESS 0"
+ *				undoes it
  *	vanish			1: a device is not to be reached after such a reset,
  *				until its bridge has the number of its bus again
  *	resets, slot_resets	to be read: how many there were, and by a hot-plug slot
@@ -19,6 +22,8 @@
  *	restoring, restored, bar0	COMMAND of a device just before its configuration was
  *				restored, COMMAND and BAR0 just after, both before the last
  *				reset that was not by FLR only; all ones if it was not
+ *	power_state		of a device just before its configuration was restored
+ *				last, 0 being D0
  *	fail_store		1: saving a configuration fails for want of memory
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
@@ -35,14 +40,19 @@
  *				device inside of its pages; "ADDRESS 6" undoes it
  *	short_bar		the same, but it has 16 bytes only
  *	neighbour		1 claims what is left of the last page then, 2 of the
- *				first, 0 not
+ *				first, 0 not; 3 tries to, as a driver does
  *	slow_signal		the next handler that signals an eventfd does so MS later
  *	slow_fault		the next fault that inserts a page of a device, too
  *	slow_wait		the process with this PID, when it is about to wait in
  *				poll() or read(), does so 300 ms later, once
  *	slow_open		the process with this PID, when it is about to hold
  *				uio_msix, does so a second later, once: 0 then
- *	begun			how often one of these four has begun
+ *	slow_zap		the process with this PID, when it is about to unmap a
+ *				file from all who have mapped it, does so 300 ms later,
+ *				once
+ *	slow_free		who frees the vectors of a device next does so MS later
+ *	early_frees		how often somebody else was about to, meanwhile
+ *	begun			how often one of these six has begun
  *	early_puts		how often the eventfd was let go meanwhile
  */
 #include <linux/completion.h>
@@ -64,9 +74,10 @@ static unsigned long resets, full_resets;
 module_param(resets, ulong, 0400);
 module_param(full_resets, ulong, 0400);
 
-static u16 restoring, restored;
+static u16 restoring, restored, power_state;
 module_param(restoring, ushort, 0400);
 module_param(restored, ushort, 0400);
+module_param(power_state, ushort, 0400);
 
 static u32 bar0;
 module_param(bar0, uint, 0400);
@@ -83,7 +94,13 @@ static int remember_device(struct kretprobe_instance *instance, struct pt_regs *
 
 static int state_is_loaded(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	pci_read_config_word(*(struct pci_dev **)instance->data, PCI_COMMAND, &restoring_now);
+	struct pci_dev *pdev = *(struct pci_dev **)instance->data;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &restoring_now);
+	power_state = 0;
+	if (pdev->pm_cap)
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &power_state);
+	power_state &= PCI_PM_CTRL_STATE_MASK;
 	return 0;
 }
 
@@ -189,15 +206,18 @@ static struct kretprobe *kretprobes[] = {
 };
 
 /* What must not be overtaken takes long, once. */
-static int slow_signal, slow_fault, slow_wait, slow_open;
+static int slow_signal, slow_fault, slow_wait, slow_open, slow_zap, slow_free;
 module_param(slow_signal, int, 0600);
 module_param(slow_fault, int, 0600);
 module_param(slow_wait, int, 0600);
 module_param(slow_open, int, 0600);
+module_param(slow_zap, int, 0600);
+module_param(slow_free, int, 0600);
 
-static unsigned long begun, early_puts;
+static unsigned long begun, early_puts, early_frees;
 module_param(begun, ulong, 0400);
 module_param(early_puts, ulong, 0400);
+module_param(early_frees, ulong, 0400);
 
 static void *signalled;
 
@@ -284,8 +304,45 @@ static struct kprobe module_probe = {
 	.pre_handler = hold_module,
 };
 
+static int zap(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (current->pid == slow_zap) {
+		slow_zap = 0;
+		begun++;
+		mdelay(300);
+	}
+	return 0;
+}
+
+static struct kprobe zap_probe = {
+	.symbol_name = "unmap_mapping_range",
+	.pre_handler = zap,
+};
+
+static int free_vectors(struct kprobe *probe, struct pt_regs *regs)
+{
+	static bool freeing;
+	int ms = xchg(&slow_free, 0);
+
+	if (ms) {
+		WRITE_ONCE(freeing, true);
+		begun++;
+		mdelay(ms);
+		WRITE_ONCE(freeing, false);
+	} else if (READ_ONCE(freeing)) {
+		early_frees++;
+	}
+	return 0;
+}
+
+static struct kprobe free_probe = {
+	.symbol_name = "pci_free_irq_vectors",
+	.pre_handler = free_vectors,
+};
+
 static struct kprobe *kprobes[] = {
 	&signal_probe, &put_probe, &fault_probe, &read_probe, &poll_probe, &module_probe,
+	&zap_probe, &free_probe,
 };
 
 static struct pci_dev *parse(const char *text, unsigned int *value)
@@ -333,6 +390,25 @@ static int set_no_pciehp(struct pci_dev *pdev, unsigned int value)
 	return 0;
 }
 DEVICE_PARAM(no_pciehp);
+
+static int set_slot(const char *text, const struct kernel_param *param)
+{
+	static struct pci_slot *slot;
+	unsigned int value;
+	struct pci_dev *pdev = parse(text, &value);
+
+	if (!pdev)
+		return -EINVAL;
+	if (value)
+		slot = pci_create_slot(pdev->bus, PCI_SLOT(pdev->devfn), "meddle", NULL);
+	else
+		pci_destroy_slot(slot);
+	pci_dev_put(pdev);
+	return PTR_ERR_OR_ZERO(slot);
+}
+
+static const struct kernel_param_ops slot_ops = { .set = set_slot };
+module_param_cb(slot, &slot_ops, NULL, 0200);
 
 static struct holder {
 	struct pci_dev *pdev;
@@ -493,6 +569,12 @@ static int set_neighbour(const char *text, const struct kernel_param *param)
 		return -EINVAL;
 	if (*text == '0')
 		return release_resource(&neighbour);
+	if (*text == '3') {
+		if (!request_mem_region(shrunk->end + 1, SHIFT, "meddle"))
+			return -EBUSY;
+		release_mem_region(shrunk->end + 1, SHIFT);
+		return 0;
+	}
 	neighbour = DEFINE_RES_MEM_NAMED(*text == '1' ? shrunk->end + 1 : shrunk->start - SHIFT,
 					 SHIFT, "meddle");
 	return request_resource(shrunk->parent, &neighbour);
@@ -513,11 +595,16 @@ static int set_more_bars(struct pci_dev *pdev, unsigned int value)
 	for (i = 0; i < PCI_STD_NUM_BARS && !ret; i++) {
 		res = &pdev->resource[i];
 		if (value && !res->flags) {
-			*res = DEFINE_RES_MEM_NAMED(0, PAGE_SIZE, invented);
-			ret = pci_bus_alloc_resource(pdev->bus, res, PAGE_SIZE, PAGE_SIZE,
-						     0, IORESOURCE_MEM, NULL, NULL);
+			if (value == 1)
+				*res = DEFINE_RES_MEM_NAMED(0, PAGE_SIZE, invented);
+			else
+				*res = DEFINE_RES_IO_NAMED(0, 32, invented);
+			ret = pci_bus_alloc_resource(pdev->bus, res, resource_size(res),
+						     resource_size(res), 0, res->flags, NULL, NULL);
 			if (ret)
 				*res = (struct resource){ };
+			else if (value == 2)
+				break;
 		} else if (!value && res->name == invented) {
 			ret = release_resource(res);
 			*res = (struct resource){ };

@@ -7,7 +7,7 @@
  *	uc	not cached, of whatever kind
  *	other	anything else
  *
- * ENXIO if the page is not mapped.
+ * ENXIO if the page is not mapped. "pte_address" is where it is.
  */
 #include <linux/debugfs.h>
 #include <linux/mm.h>
@@ -16,6 +16,7 @@
 
 static struct dentry *file;
 static const char *found = "";
+static u64 address;
 
 static const char *kind(pgprot_t prot)
 {
@@ -39,6 +40,7 @@ static ssize_t kind_write(struct file *f, const char __user *buf, size_t len, lo
 	ret = args.vma ? follow_pfnmap_start(&args) : -EFAULT;
 	if (!ret) {
 		found = kind(args.pgprot);
+		address = PFN_PHYS(args.pfn);
 		follow_pfnmap_end(&args);
 	}
 	mmap_read_unlock(current->mm);
@@ -59,12 +61,14 @@ static const struct file_operations pte_fops = {
 static int __init pte_init(void)
 {
 	file = debugfs_create_file("pte", 0600, NULL, NULL, &pte_fops);
+	debugfs_create_x64("pte_address", 0400, NULL, &address);
 	return PTR_ERR_OR_ZERO(file);
 }
 
 static void __exit pte_exit(void)
 {
 	debugfs_remove(file);
+	debugfs_lookup_and_remove("pte_address", NULL);
 }
 
 module_init(pte_init);
