@@ -248,6 +248,15 @@ bench|benchpackets|dpdkcount)
 benchkvm) machine+=(-smp 2) ;;
 benchfire) args+=" vfio.enable_unsafe_noiommu_mode=1" ;;
 esac
+case $cpus-$(uname -m)-$args in
+*tsc_early_khz*|kvm*) ;;
+tcg*-x86_64-*tsc=*)
+	[ -x "$CACHE/tsc" ] || {
+		gcc -O2 -o "$sock/tsc" "$TOP/scripts/tsc.c"
+		mv "$sock/tsc" "$CACHE/tsc"
+	}
+	args+=" tsc_early_khz=$("$CACHE/tsc")" ;;
+esac
 # What a debug kernel reports, a line each without times and addresses, and of
 # locks without how they were used before.
 reports() {
