@@ -598,9 +598,6 @@ MUTANTS = (
     ('errno of the reset', DRIVER,
      '\treturn ret ? -EIO : 0;\n',
      '\treturn ret == -ENOTTY ? -EIO : ret;\n'),
-    ('log names other pages than those left out', DRIVER,
-     '\t\t\t\t bar, &start, &end);\n',
-     '\t\t\t\t bar, &bar_start, &end);\n'),
     ('dirty after an open that failed', DRIVER,
      ('\tudev->vectors = kvzalloc_objs(',
       '\tudev->dirty = true;\n'
@@ -940,7 +937,6 @@ FIRST = {
         'mask waits for no thread',
     ),
     'igb extra bar_inside_of_its_pages': ('rest of the page is not busy',),
-    'nvme extra more_maps_than_uio_has': ('log names other pages than those left out',),
     'igb extra open_that_fails_is_not_reset_after': ('dirty after an open that failed',),
 }
 FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
