@@ -545,6 +545,10 @@ MUTANTS = (
     ('unbind below no port in a slot', DRIVER,
      'pdev->slot && port && port->is_pciehp',
      'pdev->slot && port->is_pciehp'),
+    ('table in what is no BAR', DRIVER,
+     'if (bar >= PCI_STD_NUM_BARS ||\n'
+     '\t    !resource_contains(',
+     'if (!resource_contains('),
     ('leaves D3hot when it has restored', DRIVER,
      ('\t/* The user can have put it to sleep, unknown to pci_set_power_state(). */\n'
       '\tif (pdev->pm_cap) {\n'
@@ -807,6 +811,7 @@ FIRST = {
         'two I/O BARs are one port',
     ),
     'e1000e extra bind_sets_the_command_register': ('I/O ports not enabled',),
+    'e1000e extra table_in_what_is_no_bar': ('table in what is no BAR',),
     'e1000e extra unbind_resets': (
         'unbind resets by FLR only',
         'unbind below no port in a slot',

@@ -517,7 +517,8 @@ TEST_F(extra, module_goes_during_an_open)
 	uint64_t begun;
 	pid_t pid;
 
-	if (!file || access(MEDDLE "slow_open", F_OK) || run_on(1) || pci_is_vf(bdf))
+	if (!file || access(file, R_OK) || access(MEDDLE "slow_open", F_OK) || run_on(1) ||
+	    pci_is_vf(bdf))
 		SKIP(return, "no module, no tests/modules/meddle, one CPU, or a VF");
 	uio_msix_close(&self->dev);
 	for (tries = 0; tries < 5; tries++) {
@@ -1919,6 +1920,25 @@ TEST_F(extra, table_outside_of_its_bar)
 	EXPECT_FALSE(claimed_by("uio_msix"));
 	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
+	EXPECT_EQ(0, uio_msix_open(&self->dev));
+}
+
+/* One that says to be in the ROM or in the BARs of the VFs. */
+TEST_F(extra, table_in_what_is_no_bar)
+{
+	int bar;
+
+	if (access(MEDDLE "table_bar", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	uio_msix_close(&self->dev);
+	ASSERT_EQ(0, pci_bind(bdf, ""));
+	for (bar = 6; bar < 8; bar++) {
+		ASSERT_EQ(0, meddle("table_bar", path("%s %d", bdf, bar)));
+		refused(_metadata, bdf, -ENODEV, "MSI-X table is in no BAR",
+			"is it there at all");
+	}
+	ASSERT_EQ(0, meddle("table_bar", path("%s 8", bdf)));
+	rebind(_metadata, &self->dev);
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
 }
 

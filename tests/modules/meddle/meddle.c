@@ -4,6 +4,8 @@
  * module, in /sys/module/meddle/parameters:
  *
  *	hold			"ADDRESS MS" holds the lock of the device for so long
+ *	table_bar		"ADDRESS BAR" is where its MSI-X table says to be; 8 undoes
+ *				it
  *	non_mappable_bars	"ADDRESS 0|1" what a quirk says of a device;
  *				the driver for kernels before 7.2 does not look
  *	intx_bug		the same
@@ -201,8 +203,40 @@ static struct kretprobe store_probe = {
 	.handler = stored,
 };
 
+/* The device that lies: only then, for all that is read of any passes here. */
+static struct pci_dev *liar;
+static unsigned int lie;
+
+static int reads_config(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct pci_dev *pdev = (void *)regs_get_kernel_argument(regs, 0);
+
+	if (pdev != liar ||
+	    (int)regs_get_kernel_argument(regs, 1) != pdev->msix_cap + PCI_MSIX_TABLE)
+		return 1;
+	*(u32 **)instance->data = (void *)regs_get_kernel_argument(regs, 2);
+	return 0;
+}
+
+static int has_read_config(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	u32 *value = *(u32 **)instance->data;
+
+	*value = (*value & ~PCI_MSIX_TABLE_BIR) | lie;
+	return 0;
+}
+
+static struct kretprobe config_probe = {
+	.kp.symbol_name = "pci_read_config_dword",
+	.kp.flags = KPROBE_FLAG_DISABLED,
+	.entry_handler = reads_config,
+	.handler = has_read_config,
+	.data_size = sizeof(u32 *),
+};
+
 static struct kretprobe *kretprobes[] = {
 	&load_probe, &restore_probe, &reset_probe, &flr_probe, &slot_probe, &store_probe,
+	&config_probe,
 };
 
 /* What must not be overtaken takes long, once. */
@@ -523,6 +557,16 @@ static int set_unset(struct pci_dev *pdev, unsigned int bar)
 	return 0;
 }
 DEVICE_PARAM(unset);
+
+static int set_table_bar(struct pci_dev *pdev, unsigned int bar)
+{
+	if (bar > PCI_MSIX_TABLE_BIR)
+		return disable_kretprobe(&config_probe);
+	liar = pdev;
+	lie = bar;
+	return enable_kretprobe(&config_probe);
+}
+DEVICE_PARAM(table_bar);
 
 static int set_short_bar(struct pci_dev *pdev, unsigned int bar)
 {
