@@ -1,7 +1,7 @@
 #!/bin/bash
 # Boot a built kernel in QEMU on a machine with real (emulated) PCI devices.
 #
-# Needs:  QEMU 8.0 or newer, for igb; installs it
+# Needs:  QEMU 8.0 or newer, for igb, and a compiler; installs them
 # Makes:  the guest's output and its kernel's log in LOGDIR
 # Prints: what the guest says, of kselftests a line each (with V=1 all of it);
 #         exit code 1 if it does not say that it is done, or if its kernel
@@ -252,6 +252,7 @@ case $cpus-$(uname -m)-$args in
 *tsc_early_khz*|kvm*) ;;
 tcg*-x86_64-*tsc=*)
 	[ -x "$CACHE/tsc" ] || {
+		packages gcc libc6-dev
 		gcc -O2 -o "$sock/tsc" "$TOP/scripts/tsc.c"
 		mv "$sock/tsc" "$CACHE/tsc"
 	}
