@@ -198,8 +198,9 @@ field|wc)
 	for _ in {1..100}; do
 		[ -S "$sock/ivshmem" ] || sleep 0.1
 	done
+	# The memory below port 3 is beyond 4 GB.
 	for port in 1 2 3 4 5; do
-		machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,addr=1$port")
+		machine+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,addr=1$port$([ $port != 3 ] || echo ,pref64-reserve=8G)")
 	done
 	machine+=(
 		-device "igb,bus=rp1,romfile="
@@ -209,6 +210,9 @@ field|wc)
 		-drive "$(disk beside)" -device "nvme,bus=rp4,addr=0.1,serial=beside,drive=beside"
 		-device "rocker,bus=rp5,addr=0.0,multifunction=on" -device "virtio-rng-pci,bus=rp5,addr=0.1"
 		-drive "$(disk drive)" -device "nvme,addr=8,serial=drive,drive=drive"
+		-device "pcie-root-port,id=rp6,chassis=6,slot=6,addr=16,hotplug=off" -device "x3130-upstream,id=up,bus=rp6"
+		-device "xio3130-downstream,id=down,bus=up,chassis=7,slot=7"
+		-device "nvme,bus=down,serial=switch"
 		-chardev "socket,id=ivshmem,path=$sock/ivshmem"
 		-device "ivshmem-doorbell,vectors=8,chardev=ivshmem") ;;
 onecpu)

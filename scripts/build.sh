@@ -146,7 +146,7 @@ initramfs() {
 		peers "$root/modules"
 		foreign_programs "$root" ping hping3
 	}
-	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/{meddle,doomed,pte}
+	[ "$flavour" = bench ] || modules "$root/modules" tests/modules/{meddle,plain,pte}
 	case $ARCH-$flavour in
 	x86_64-|x86_64-debug|x86_64-rt) modules "$root/modules" tests/modules/kick ;;
 	esac

@@ -609,6 +609,222 @@ MUTANTS = (
      ('\tudev->dirty = true;\n'
       '\tudev->vectors = kvzalloc_objs(',
       '\tpci_set_master(pdev);\n')),
+    ('core: disconnect before the interrupt is freed', CORE,
+     '\tif (info->irq && info->irq != UIO_IRQ_CUSTOM)\n'
+     '\t\tfree_irq(info->irq, idev);\n'
+     '\n'
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n',
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n'
+     '\n'
+     '\tif (info->irq && info->irq != UIO_IRQ_CUSTOM)\n'
+     '\t\tfree_irq(info->irq, idev);\n'
+     '\n'),
+    ('core: the interrupt is freed before info_lock is taken', CORE,
+     '\tmutex_lock(&idev->info_lock);\n'
+     '\tuio_dev_del_attributes(idev);\n'
+     '\n'
+     '\tif (info->irq && info->irq != UIO_IRQ_CUSTOM)\n'
+     '\t\tfree_irq(info->irq, idev);\n',
+     '\tif (info->irq && info->irq != UIO_IRQ_CUSTOM)\n'
+     '\t\tfree_irq(info->irq, idev);\n'
+     '\n'
+     '\tmutex_lock(&idev->info_lock);\n'
+     '\tuio_dev_del_attributes(idev);\n'),
+    ('core: who gets no minor frees that of another', CORE,
+     '\tret = uio_get_minor(idev);\n'
+     '\tif (ret)\n'
+     '\t\tgoto err_get_minor;\n',
+     '\tret = uio_get_minor(idev);\n'
+     '\tif (ret)\n'
+     '\t\tgoto err_device_create;\n'),
+    ('core: usable after a registration without a name', CORE,
+     '\tret = dev_set_name(&idev->dev, "uio%d", idev->minor);\n'
+     '\tif (ret)\n'
+     '\t\tgoto err_device_create;\n',
+     '\tret = dev_set_name(&idev->dev, "uio%d", idev->minor);\n'
+     '\tif (ret) {\n'
+     '\t\tuio_free_minor(idev->minor);\n'
+     '\t\tgoto err_get_minor;\n'
+     '\t}\n'),
+    ('core: what could not be added is not disconnected', CORE,
+     '\tdevice_del(&idev->dev);\n'
+     'err_device_create:\n'
+     '\tmutex_lock(&idev->info_lock);\n'
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n'
+     '\tidev->info = NULL;\n',
+     '\tdevice_del(&idev->dev);\n'
+     '\tmutex_lock(&idev->info_lock);\n'
+     '\tif (info->disconnect)\n'
+     '\t\tinfo->disconnect(info);\n'
+     '\tmutex_unlock(&idev->info_lock);\n'
+     'err_device_create:\n'
+     '\tmutex_lock(&idev->info_lock);\n'
+     '\tidev->info = NULL;\n'),
+    ('core: public before it has its uio_dev', CORE,
+     ('\tinfo->uio_dev = idev;\n'
+      '\n'
+      '\t/* From here',
+      '\t\tgoto err_get_minor;\n'
+      '\tidev->dev.devt'),
+     ('\n'
+      '\t/* From here',
+      '\t\tgoto err_get_minor;\n'
+      '\tinfo->uio_dev = idev;\n'
+      '\tidev->dev.devt')),
+    ('core: a failed registration signals nobody', CORE,
+     '\twake_up_interruptible_all(&idev->wait);\n'
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\tuio_free_minor(idev->minor);\n',
+     '\twake_up_interruptible_all(&idev->wait);\n'
+     '\tuio_free_minor(idev->minor);\n'),
+    ('core: a failed registration frees the minor before the name', CORE,
+     'err_uio_dev_add_attributes:\n'
+     '\tdevice_del(&idev->dev);\n',
+     'err_uio_dev_add_attributes:\n'
+     '\tuio_free_minor(idev->minor);\n'
+     '\tdevice_del(&idev->dev);\n'),
+    ('core: unregistering signals nobody', CORE,
+     '\tkill_fasync(&idev->async_queue, SIGIO, POLL_HUP);\n'
+     '\n'
+     '\t/* Its name goes first',
+     '\n'
+     '\t/* Its name goes first'),
+    ('core: what an ioctl both reads and writes is not copied back', CORE,
+     'ret >= 0 && (_IOC_DIR(cmd) & _IOC_READ) &&\n',
+     'ret >= 0 && _IOC_DIR(cmd) == _IOC_READ &&\n'),
+    ('core: a positive result is no success', CORE,
+     '\tif (ret >= 0 && (_IOC_DIR(cmd)',
+     '\tif (!ret && (_IOC_DIR(cmd)'),
+    ('core: of two readers one hears of an interrupt', CORE,
+     '\tadd_wait_queue(&idev->wait, &wait);\n',
+     '\tadd_wait_queue_exclusive(&idev->wait, &wait);\n'),
+    ('core: read() does not remember what it has read', CORE,
+     '\t\t\t\tlistener->event_count = event_count;\n',
+     ''),
+    ('core: read() queues last', CORE,
+     ('\tadd_wait_queue(&idev->wait, &wait);\n'
+      '\n'
+      '\tdo {\n',
+      '\t\twait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);\n'
+      '\t} while (1);\n'
+      '\n'
+      '\tremove_wait_queue(&idev->wait, &wait);\n'),
+     ('\tdo {\n',
+      '\t\tadd_wait_queue(&idev->wait, &wait);\n'
+      '\t\twait_woken(&wait, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);\n'
+      '\t\tremove_wait_queue(&idev->wait, &wait);\n'
+      '\t} while (1);\n')),
+    ('unbind asks the root port, not the port of its slot', DRIVER,
+     'struct pci_dev *port = pci_upstream_bridge(pdev);',
+     'struct pci_dev *port = pcie_find_root_port(pdev);'),
+    ('not restored without recovery while it is closed', DRIVER,
+     '\tif (pci_device_is_present(pdev))\n'
+     '\t\tuio_msix_restore(pci_get_drvdata(pdev));\n',
+     '\tif (pci_device_is_present(pdev) &&\n'
+     '\t    ((struct uio_msix_dev *)pci_get_drvdata(pdev))->mapping)\n'
+     '\t\tuio_msix_restore(pci_get_drvdata(pdev));\n'),
+    ('two opens, by two nodes', DRIVER,
+     '\tif (udev->mapping)\n'
+     '\t\treturn -EBUSY;\n',
+     '\tif (udev->mapping == inode->i_mapping)\n'
+     '\t\treturn -EBUSY;\n'),
+    ('fewer vectors once are fewer for ever', DRIVER,
+     '\tudev->num_vectors = ret;\n',
+     '\tudev->num_vectors = udev->max_vectors = ret;\n'),
+    ('no vector left is no memory', DRIVER,
+     'return ret == -ENOMEM || ret == -ENOSPC ? ret : -ENODEV;',
+     'return ret == -ENOMEM || ret == -ENOSPC ? -ENOMEM : -ENODEV;'),
+    ('no memory for the name of a map is EBUSY', DRIVER,
+     '\tif (!mem->name)\n'
+     '\t\treturn -ENOMEM;\n',
+     '\tif (!mem->name)\n'
+     '\t\treturn -EBUSY;\n'),
+    ('VFs without opt-in where there is an IOMMU', DRIVER,
+     'pdev->is_virtfn && !READ_ONCE(allow_unsafe_vf)',
+     'pdev->is_virtfn && !device_iommu_mapped(&pdev->dev) &&\n'
+     '\t    !READ_ONCE(allow_unsafe_vf)'),
+    ('takes no part of its IOMMU group', DRIVER,
+     '\t.err_handler = &uio_msix_err_handler,\n',
+     '\t.err_handler = &uio_msix_err_handler,\n'
+     '\t.driver_managed_dma = true,\n'),
+    ('I/O BARs are not claimed', DRIVER,
+     'pci_request_regions_exclusive(pdev, DRIVER_NAME)',
+     'pci_request_selected_regions_exclusive(pdev,\n'
+     '\t\t\tpci_select_bars(pdev, IORESOURCE_MEM), DRIVER_NAME)'),
+    ('clean after a suspend while closed', DRIVER,
+     '\tuio_msix_reset_prepare(to_pci_dev(dev));\n',
+     '\tstruct uio_msix_dev *udev = dev_get_drvdata(dev);\n'
+     '\n'
+     '\tif (udev->info.irq)\n'
+     '\t\tuio_msix_reset_prepare(to_pci_dev(dev));\n'),
+    ('clean after an error while closed', DRIVER,
+     '\tuio_msix_reset_prepare(pdev);\n'
+     '\tif (state == pci_channel_io_normal)\n',
+     '\tstruct uio_msix_dev *udev = pci_get_drvdata(pdev);\n'
+     '\n'
+     '\tif (udev->info.irq)\n'
+     '\t\tuio_msix_reset_prepare(pdev);\n'
+     '\tif (state == pci_channel_io_normal)\n'),
+    ('a signal ends the wait for the lock', DRIVER,
+     '\t\tmsleep(20);\n',
+     '\t\tmsleep_interruptible(20);\n'),
+    ('no zap above 4 GB', DRIVER,
+     'unmap_mapping_range(udev->mapping, 0, 0, true)',
+     'unmap_mapping_range(udev->mapping, 0, 1ULL << 32, true)'),
+    ('maps what is 4 GB below', DRIVER,
+     'PHYS_PFN(info->mem[index].addr)',
+     'PHYS_PFN((u32)info->mem[index].addr)'),
+    ('FLR of what has none, or must not', DRIVER,
+     'pcie_reset_flr(pdev, PCI_RESET_DO_RESET)',
+     'pcie_flr(pdev)'),
+    ('unbind resets before it ends the session', DRIVER,
+     ('\tuio_unregister_device(&udev->info);\n'
+      '\tuio_msix_free_vectors(pdev);\n',
+      '\tpci_cfg_access_unlock(pdev);\n'),
+     ('',
+      '\tpci_cfg_access_unlock(pdev);\n'
+      '\tuio_unregister_device(&udev->info);\n'
+      '\tuio_msix_free_vectors(pdev);\n')),
+    ('D3hot not left at unbind in a slot', DRIVER,
+     '\tif (pdev->pm_cap) {\n',
+     '\tif (pdev->pm_cap && !flr) {\n'),
+    ('the end wakes only who waits for input', DRIVER,
+     '\twake_up_interruptible_all(&info->uio_dev->wait);\n',
+     '\t__wake_up(&info->uio_dev->wait, TASK_INTERRUPTIBLE, 0,\n'
+     '\t\t  poll_to_key((__force __poll_t)1 /* EPOLLIN */));\n'),
+    ('the end wakes two programs', DRIVER,
+     '\twake_up_interruptible_all(&info->uio_dev->wait);\n',
+     '\twake_up_interruptible_nr(&info->uio_dev->wait, 2);\n'),
+    ('no SIGIO at the end', DRIVER,
+     'kill_fasync(&info->uio_dev->async_queue, SIGIO, POLL_HUP)',
+     'kill_fasync(&info->uio_dev->async_queue, SIGURG, POLL_HUP)'),
+    ('stays awake in suspend', DRIVER,
+     '\tuio_msix_reset_prepare(to_pci_dev(dev));\n',
+     '\tuio_msix_reset_prepare(to_pci_dev(dev));\n'
+     '\tpci_save_state(to_pci_dev(dev));\n'),
+    ('a signal ends the wait after D3hot', DRIVER,
+     '\t\t\tmsleep(pdev->d3hot_delay);\n',
+     '\t\t\tmsleep_interruptible(pdev->d3hot_delay);\n'),
+    ('waits for D0 before it asks for it', DRIVER,
+     '\t\t\tpci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);\n'
+     '\t\t\tmsleep(pdev->d3hot_delay);\n',
+     '\t\t\tmsleep(pdev->d3hot_delay);\n'
+     '\t\t\tpci_write_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, 0);\n'),
+    ('bus mastering goes off last', DRIVER,
+     ('\tinfo->irq = 0;\n'
+      '\tpci_clear_master(pdev);\n',
+      '\tkvfree(udev->vectors);\n'
+      '\t/* Not uio_event_notify()'),
+     ('\tinfo->irq = 0;\n',
+      '\tkvfree(udev->vectors);\n'
+      '\tpci_clear_master(pdev);\n'
+      '\t/* Not uio_event_notify()')),
+    ('to ask for FLR does one', DRIVER,
+     'pcie_reset_flr(pdev, PCI_RESET_PROBE)',
+     'pcie_reset_flr(pdev, PCI_RESET_DO_RESET)'),
 )
 
 # Noticed by nothing but kmemleak: not on the plain kernel.
@@ -725,6 +941,7 @@ FIRST = {
         'does not recover',
     ),
     'rocker extra open_of_a_locked_device_is_eagain': (
+        'a signal ends the wait for the lock',
         'no second try for the lock',
         'tries for the lock for long',
         'EBUSY for the lock',
@@ -768,6 +985,8 @@ FIRST = {
         'eventfd leaks when attach fails',
     ),
     'rocker fail_nth open': (
+        'no vector left is no memory',
+        'fewer vectors once are fewer for ever',
         'vector out of those it got',
         'all vectors or none',
         'vectors leak when open fails',
@@ -781,7 +1000,20 @@ FIRST = {
         'state of the bind leaks when the bind fails',
     ),
     'rocker fail_nth bind_with_an_opener': ('core: usable after a failed registration',),
-    'rocker extra registration_that_fails_late': (
+    'rocker extra core_keeps_its_promises_to_drivers': (
+        'core: disconnect before the interrupt is freed',
+        'core: the interrupt is freed before info_lock is taken',
+        'core: who gets no minor frees that of another',
+        'core: usable after a registration without a name',
+        'core: what could not be added is not disconnected',
+        'core: public before it has its uio_dev',
+        'core: a failed registration signals nobody',
+        'core: a failed registration frees the minor before the name',
+        'core: unregistering signals nobody',
+        'core: what an ioctl both reads and writes is not copied back',
+        'core: a positive result is no success',
+        'core: of two readers one hears of an interrupt',
+        'core: read() does not remember what it has read',
         'core: a failed registration tells nobody',
         'core: open before it has its uio_dev',
         'core: disconnect when info_lock is let go',
@@ -790,6 +1022,7 @@ FIRST = {
         'core: uio_dev stays after a failed registration',
     ),
     'rocker fail_nth bind_below': (
+        'no memory for the name of a map is EBUSY',
         'no memory to claim a page is no map',
         'core: registers without a minor',
     ),
@@ -856,6 +1089,8 @@ FIRST = {
     'igb extra fault_in_progress': ('end without info_lock',),
     'igb extra end_while_proc_irq_is_read_into_a_mapping': ('vectors freed under info_lock',),
     'igb extra open_leaves_d3hot_without_a_reset': (
+        'a signal ends the wait after D3hot',
+        'waits for D0 before it asks for it',
         'D3hot not left',
         'no wait after D3hot',
         'leaves D3hot when it has restored',
@@ -871,6 +1106,8 @@ FIRST = {
     ),
     'igb extra open_restores_nothing_that_a_reset_saved': ('restores what is saved by others',),
     'igb extra open_resets_what_may_be_dirty_only': (
+        'clean after a suspend while closed',
+        'clean after an error while closed',
         'reset while clean',
         'clean after a reset by others',
         'no reset before the first open',
@@ -888,7 +1125,10 @@ FIRST = {
         'not restored after a reset that failed',
         'errno of the reset',
     ),
-    'igb extra no_reset_after_all': ('FLR that failed is no reset after all',),
+    'igb extra no_reset_after_all': (
+        'FLR that failed is no reset after all',
+        'to ask for FLR does one',
+    ),
     'igb extra reset_method_empty_for_an_unbind': ('FLR where reset_method is empty',),
     'igb extra open_and_close_during_resets': ('opens without the lock',),
     'igb extra opened_while_its_port_is_locked': ('locks the port, too',),
@@ -896,11 +1136,17 @@ FIRST = {
         'config access during the reset of an open',
         'config access during the reset of an unbind',
     ),
-    'igb extra unbind_does_not_reset_the_slot': ('unbind resets by the slot',),
+    'igb extra unbind_does_not_reset_the_slot': (
+        'unbind resets by the slot',
+        'FLR of what has none, or must not',
+    ),
     'igb extra unbind_resets_in_a_slot_of_no_pciehp': ('unbind resets by FLR only in any slot',),
     'igb extra error_that_is_not_fatal': ('no end by an error that is not fatal',),
     'igb extra opened_before_the_reset_of_an_error': ('no end by the reset of an error',),
-    'igb extra error_without_recovery': ('not restored without recovery',),
+    'igb extra error_without_recovery': (
+        'not restored without recovery',
+        'not restored without recovery while it is closed',
+    ),
     'mutant:rocker-32': ('core: no 32-bit programs',),
     'racesrocker:arg_on_uffd': ('core: copies under the lock',),
     'racesrocker:remove': ('core: the driver handles ioctls without the lock',),
@@ -911,6 +1157,11 @@ FIRST = {
         'two vectors or none',
     ),
     'field': (
+        'no zap above 4 GB',
+        'maps what is 4 GB below',
+        'unbind asks the root port, not the port of its slot',
+        'no SIGIO at the end',
+        'stays awake in suspend',
         'no reset after all is a failure',
         'gone after a reset is no reset after all',
         'nobody is signalled at the end',
@@ -918,6 +1169,8 @@ FIRST = {
         'the end wakes one program',
     ),
     'iommu': (
+        'VFs without opt-in where there is an IOMMU',
+        'takes no part of its IOMMU group',
         'no taint with an IOMMU',
         'the wrong line',
         'confined by identity',
@@ -936,13 +1189,33 @@ FIRST = {
     ),
     'igb extra module_goes_during_an_open': ('core: keeps minor_lock when the module goes',),
     'igb extra close_of_a_dead_file_resets': ('close of a dead file does not reset',),
-    'rocker extra nothing_is_pending_after_the_end': ('vectors are let go before the mappings',),
+    'rocker extra nothing_is_pending_after_the_end': (
+        'vectors are let go before the mappings',
+        'bus mastering goes off last',
+    ),
     'nointremap': (
         'replace waits for no thread',
         'mask waits for no thread',
     ),
     'igb extra bar_inside_of_its_pages': ('rest of the page is not busy',),
     'igb extra open_that_fails_is_not_reset_after': ('dirty after an open that failed',),
+    'rocker extra end_on_the_way_to_sleep': (
+        'core: read() queues last',
+    ),
+    'rocker extra other_node_of_the_device': (
+        'two opens, by two nodes',
+    ),
+    'e1000e extra bar_that_is_claimed': (
+        'I/O BARs are not claimed',
+    ),
+    'igb extra unbind_ends_the_session_first': (
+        'unbind resets before it ends the session',
+        'D3hot not left at unbind in a slot',
+    ),
+    'rocker extra end_wakes_all': (
+        'the end wakes only who waits for input',
+        'the end wakes two programs',
+    ),
 }
 FIRST = {name: 'mutant:' + where.replace(' ', '+') if ' ' in where else where
          for where, names in FIRST.items() for name in names}

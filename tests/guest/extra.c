@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
@@ -32,6 +33,9 @@
 #define UIO_PORT	"/sys/class/uio/%s/portio/port"
 #define PTE		"/sys/kernel/debug/pte"
 #define IRQ		"/sys/kernel/debug/irq/irqs/%d"
+/* Of tests/modules/plain. */
+#define PLAIN_INTERRUPT	_IO('u', 0xf0)
+#define PLAIN_NEXT	_IOWR('u', 0xf1, int)
 
 static const char *bdf;
 
@@ -148,6 +152,20 @@ static void stop(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+static void interrupted(int signal)
+{
+}
+
+/* A signal each 10 ms, or none: what sleeps in the kernel sleeps on. */
+static void signals(bool on)
+{
+	struct sigaction action = { .sa_handler = interrupted, .sa_flags = SA_RESTART };
+	struct itimerval timer = { .it_interval.tv_usec = on * 10000, .it_value.tv_usec = on * 10000 };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 /* Run this program on one CPU. */
@@ -390,12 +408,23 @@ TEST_F(extra, fault_in_progress)
 /* Who interrupts until its mapping goes leaves no vector pending for the next session. */
 TEST_F(extra, nothing_is_pending_after_the_end)
 {
+	uint64_t begun;
 	int status;
-	pid_t pid;
+	pid_t pid, looks;
 
 	if (!self->dev.kind || access(MEDDLE "slow_zap", F_OK) || run_on(1))
 		SKIP(return, "no interrupts, no tests/modules/meddle, or one CPU");
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
+	/* Nor does it reach memory meanwhile. */
+	begun = get_u64(MEDDLE "begun");
+	looks = fork();
+	if (!looks) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_on(0);
+		while (get_u64(MEDDLE "begun") == begun)
+			;
+		_exit(pci_master(bdf));
+	}
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -410,6 +439,8 @@ TEST_F(extra, nothing_is_pending_after_the_end)
 	EXPECT_EQ(0U, get_u64(MEDDLE "slow_zap"));
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(SIGBUS, WEXITSTATUS(status));
+	EXPECT_EQ(looks, waitpid(looks, &status, 0));
+	EXPECT_EQ(0, status);
 	events(self->efd, QUIET_MS);
 	rebind(_metadata, &self->dev);
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
@@ -444,6 +475,35 @@ TEST_F(extra, close_while_a_reset_ends_the_session)
 	attach_and_fire(_metadata, &self->dev, self->efd);
 }
 
+/* A reset wakes all, also who waits for nothing but the end. */
+TEST_F(extra, end_wakes_all)
+{
+	struct epoll_event event = { .events = EPOLLEXCLUSIVE };
+	int epoll, status, i;
+	pid_t pids[3];
+
+	if (access(MEDDLE "reset", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	for (i = 0; i < 3; i++) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		epoll = epoll_create1(EPOLL_CLOEXEC);
+		_exit(epoll_ctl(epoll, EPOLL_CTL_ADD, self->dev.fd, &event) ||
+		      epoll_wait(epoll, &event, 1, EVENT_MS) != 1 || event.events != EPOLLERR);
+	}
+	for (i = 0; i < 3; i++)
+		while (!sleeps(pids[i]))
+			usleep(1000);
+	ASSERT_EQ(0, meddle("reset", path("%s 1", bdf)));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
+	ASSERT_EQ(0, meddle("reset", path("%s 0", bdf)));
+}
+
 /* The session ends when poll() or read() has looked, and does not wait yet. */
 TEST_F(extra, end_on_the_way_to_sleep)
 {
@@ -455,13 +515,13 @@ TEST_F(extra, end_on_the_way_to_sleep)
 
 	if (access(MEDDLE "slow_wait", F_OK) || run_on(1))
 		SKIP(return, "no tests/modules/meddle, or one CPU");
-	for (way = 0; way < 2; way++) {
+	for (way = 0; way < 3; way++) {
 		begun = get_u64(MEDDLE "begun");
 		pid = fork();
 		if (!pid) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			run_on(0);
-			meddle("slow_wait", path("%d", getpid()));
+			meddle(way == 2 ? "slow_queue" : "slow_wait", path("%d", getpid()));
 			if (way)
 				_exit(read(pfd.fd, &count, 4) != -1 || errno != EIO);
 			_exit(poll(&pfd, 1, -1) != 1 || pfd.revents != POLLERR);
@@ -475,7 +535,7 @@ TEST_F(extra, end_on_the_way_to_sleep)
 			usleep(10000);
 		}
 		EXPECT_EQ(0, status) {
-			TH_LOG("%s", way ? "read()" : "poll()");
+			TH_LOG("%s, way %d", way ? "read()" : "poll()", way);
 		}
 		stop(pid);
 		rebind(_metadata, &self->dev);
@@ -703,6 +763,19 @@ TEST_F(extra, detach_and_reattach)
 	events(other, QUIET_MS);
 }
 
+/* There is one session, whatever node it is opened by. */
+TEST_F(extra, other_node_of_the_device)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, fstat(self->dev.fd, &st));
+	ASSERT_EQ(0, mknod("/tmp/node", S_IFCHR | 0600, st.st_rdev));
+	EXPECT_EQ(-1, open("/tmp/node", O_RDWR | O_CLOEXEC));
+	EXPECT_EQ(EBUSY, errno);
+	unlink("/tmp/node");
+	attach_and_fire(_metadata, &self->dev, self->efd);
+}
+
 TEST_F(extra, mapping_keeps_it_open)
 {
 	uint32_t *p;
@@ -808,7 +881,9 @@ TEST_F(extra, open_of_a_locked_device_is_eagain)
 	uio_msix_close(&self->dev);
 	ASSERT_EQ(0, meddle("hold", path("%s 3000", bdf)));
 	ms = now_ms();
+	signals(true);
 	EXPECT_EQ(-EAGAIN, try_open(&self->dev));
+	signals(false);
 	EXPECT_LE(95, now_ms() - ms);
 	/* This waits for the lock. */
 	ASSERT_EQ(0, meddle("hold", path("%s 0", bdf)));
@@ -949,7 +1024,7 @@ TEST_F(extra, reset_method_empty_for_a_close)
  */
 TEST_F(extra, unbind_does_not_reset_the_slot)
 {
-	uint64_t before;
+	uint64_t before, resets;
 
 	if (access(MEDDLE "slot_resets", F_OK))
 		SKIP(return, "no tests/modules/meddle");
@@ -959,12 +1034,31 @@ TEST_F(extra, unbind_does_not_reset_the_slot)
 	if (put(pci(bdf, "reset_method"), "bus"))
 		SKIP(return, "no reset of its bus");
 	before = get_u64(MEDDLE "slot_resets");
+	resets = get_u64(MEDDLE "resets");
 	EXPECT_EQ(0, pci_bind(bdf, ""));
 	EXPECT_EQ(before, get_u64(MEDDLE "slot_resets"));
+	/* The PCI core knows of which device FLR must not be asked. */
+	EXPECT_EQ(resets + 1, get_u64(MEDDLE "resets"));
 	put(pci(bdf, "reset_method"), "default");
 }
 
 /* Then there is no lock to come too late: all that is listed is tried. */
+/* When it is reset its user can do nothing to it any more, and it is awake. */
+TEST_F(extra, unbind_ends_the_session_first)
+{
+	int pm = pci_find_cap(bdf, PCI_CAP_ID_PM);
+
+	if (access(MEDDLE "msix", F_OK))
+		SKIP(return, "no tests/modules/meddle");
+	if (pm)
+		config_write(pm + PCI_PM_CTRL, 2, 3);
+	meddle("power_state", "0");
+	meddle("msix", "0");
+	EXPECT_EQ(0, pci_bind(bdf, ""));
+	EXPECT_EQ(0U, get_u64(MEDDLE "msix"));
+	EXPECT_EQ(0U, get_u64(MEDDLE "power_state"));
+}
+
 TEST_F(extra, unbind_resets_in_a_slot_of_no_pciehp)
 {
 	uint64_t before;
@@ -1625,6 +1719,14 @@ TEST_F(extra, dma_reaches_memory_unless_iommu)
 	munmap(p, page);
 }
 
+/* Nor can that be changed meanwhile, by sysfs or by VFIO. */
+TEST_F(extra, its_iommu_group_is_in_use)
+{
+	if (!pci_has(bdf, "iommu_group/type"))
+		SKIP(return, "no IOMMU");
+	EXPECT_EQ(-EPERM, put(pci(bdf, "iommu_group/type"), "identity"));
+}
+
 TEST(opt_in_can_be_written_and_read)
 {
 	struct stat st;
@@ -1850,20 +1952,22 @@ static bool claimed_by(const char *name)
 TEST_F(extra, bar_that_is_claimed)
 {
 	uint64_t start;
-	int bar = 5;
+	int bar;
 
 	if (access(MEDDLE "claim", F_OK))
 		SKIP(return, "no tests/modules/meddle");
-	while (!pci_bar(bdf, bar, IORESOURCE_MEM | IORESOURCE_IO, &start))
-		bar--;
 	uio_msix_close(&self->dev);
 	ASSERT_EQ(0, pci_bind(bdf, ""));
-	ASSERT_EQ(0, meddle("claim", path("%s %d", bdf, bar)));
-	refused(_metadata, bdf, -EBUSY, "BARs are in use", "/proc/iomem");
-	EXPECT_EQ(0U, get_u64(pci(bdf, "enable")));
-	EXPECT_FALSE(claimed_by("uio_msix"));
-	EXPECT_TRUE(claimed_by("meddle"));
-	ASSERT_EQ(0, meddle("claim", path("%s 6", bdf)));
+	for (bar = 0; bar < 6; bar++) {
+		if (!pci_bar(bdf, bar, IORESOURCE_MEM | IORESOURCE_IO, &start))
+			continue;
+		ASSERT_EQ(0, meddle("claim", path("%s %d", bdf, bar)));
+		refused(_metadata, bdf, -EBUSY, "BARs are in use", "/proc/iomem");
+		EXPECT_EQ(0U, get_u64(pci(bdf, "enable")));
+		EXPECT_FALSE(claimed_by("uio_msix"));
+		EXPECT_TRUE(claimed_by("meddle"));
+		ASSERT_EQ(0, meddle("claim", path("%s 6", bdf)));
+	}
 	ASSERT_EQ(0, pci_bind(bdf, "uio_msix"));
 	ASSERT_EQ(0, uio_msix_find(&self->dev, bdf));
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
@@ -2397,6 +2501,21 @@ TEST_F(extra, open_resets_what_may_be_dirty_only)
 	ASSERT_EQ(0, meddle("reset", path("%s 0", bdf)));
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 	EXPECT_LT(after, get_u64(resets));
+	uio_msix_close(&self->dev);
+	/* An error that is not fatal. */
+	before = get_u64(resets);
+	ASSERT_EQ(0, meddle("error", path("%s 1", bdf)));
+	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_LT(before, get_u64(resets));
+	uio_msix_close(&self->dev);
+	if (!access("/sys/power/pm_test", F_OK)) {
+		ASSERT_EQ(0, put("/sys/power/pm_test", "devices"));
+		EXPECT_EQ(0, put("/sys/power/state", "freeze"));
+		ASSERT_EQ(0, put("/sys/power/pm_test", "none"));
+		before = get_u64(resets);
+		ASSERT_EQ(0, uio_msix_open(&self->dev));
+		EXPECT_LT(before, get_u64(resets));
+	}
 }
 
 /* Nobody resets it any more, but the bus may have been. */
@@ -2404,17 +2523,21 @@ TEST_F(extra, error_without_recovery)
 {
 	struct uio_msix_info info;
 	uint32_t header[64 / 4];
+	int open;
 
 	if (access(MEDDLE "error", F_OK))
 		SKIP(return, "no tests/modules/meddle");
 	uio_msix_close(&self->dev);
 	read_header(header);
-	ASSERT_EQ(0, uio_msix_open(&self->dev));
-	config_write(PCI_COMMAND, 2, 0);
-	config_write(PCI_BASE_ADDRESS_0, 4, 0);
-	config_write(PCI_INTERRUPT_LINE, 1, 0xee);
-	ASSERT_EQ(0, meddle("error", path("%s 3", bdf)));
-	EXPECT_TRUE(header_is(header));
+	for (open = 0; open < 2; open++) {
+		if (open)
+			ASSERT_EQ(0, uio_msix_open(&self->dev));
+		config_write(PCI_COMMAND, 2, 0);
+		config_write(PCI_BASE_ADDRESS_0, 4, 0);
+		config_write(PCI_INTERRUPT_LINE, 1, 0xee);
+		ASSERT_EQ(0, meddle("error", path("%s 3", bdf)));
+		EXPECT_TRUE(header_is(header));
+	}
 	EXPECT_EQ(-1, ioctl(self->dev.fd, UIO_MSIX_GET_INFO, &info));
 	EXPECT_EQ(ENODEV, errno);
 	uio_msix_close(&self->dev);
@@ -2441,6 +2564,9 @@ TEST_F(extra, no_reset_after_all)
 	before = get_u64(MEDDLE "resets");
 	EXPECT_EQ(flr ? -EIO : 0, try_open(&self->dev));
 	EXPECT_LT(before, get_u64(MEDDLE "resets"));
+	/* By the method that is chosen, and not then by FLR. */
+	if (!strncmp(methods, "flr", 3))
+		EXPECT_EQ(before + 2, get_u64(MEDDLE "resets"));
 	ASSERT_EQ(0, meddle("fail_reset", "0"));
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
 	attach_and_fire(_metadata, &self->dev, self->efd);
@@ -2531,10 +2657,15 @@ TEST_F(extra, open_leaves_d3hot_without_a_reset)
 	config_write(pm + PCI_PM_CTRL, 2, 3);
 	EXPECT_EQ(3U, pci_config(bdf, pm + PCI_PM_CTRL, 2) & 3);
 	meddle("d3hot_delay", path("%s 1000", bdf));
+	meddle("power_state", "0");
 	ms = now_ms();
+	signals(true);
 	EXPECT_EQ(0, uio_msix_open(&self->dev));
-	if (!access(MEDDLE "d3hot_delay", F_OK))
+	signals(false);
+	if (!access(MEDDLE "d3hot_delay", F_OK)) {
 		EXPECT_LE(1000, now_ms() - ms);
+		EXPECT_EQ(1U, get_u64(MEDDLE "awake"));
+	}
 	/* Which a device may take for a reset. */
 	if (!access(MEDDLE "power_state", F_OK))
 		EXPECT_EQ(0U, get_u64(MEDDLE "power_state"));
@@ -2700,15 +2831,70 @@ TEST_F(extra, opened_before_the_reset_of_an_error)
 	attach_and_fire(_metadata, &self->dev, self->efd);
 }
 
-/* tests/modules/doomed says of what has to be done by it. */
-TEST(registration_that_fails_late)
+/* The file of tests/modules/plain. */
+static int open_plain(void)
 {
-	int module = open("/modules/doomed.ko", O_RDONLY | O_CLOEXEC);
+	char name[16], dev[32];
+	int i, n = 0, fd;
+
+	for (i = 0; i < 16; i++) {
+		fd = open(path("/sys/class/uio/uio%d/name", i), O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		n = read(fd, name, sizeof(name));
+		close(fd);
+		if (n == 6 && !memcmp(name, "plain", 5)) {
+			snprintf(dev, sizeof(dev), "/dev/uio%d", i);
+			return open(dev, O_RDWR | O_CLOEXEC);
+		}
+	}
+	return -1;
+}
+
+/* Each of two that wait for an interrupt of the core gets it, once. */
+static void two_readers(struct __test_metadata *_metadata, int fd)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	uint32_t count, i;
+	pid_t pids[2];
+	int status;
+
+	for (i = 0; i < 2; i++) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(EVENT_MS / 1000);
+		pfd.fd = open_plain();
+		_exit(read(pfd.fd, &count, 4) != 4 || count != 1 || poll(&pfd, 1, 0));
+	}
+	for (i = 0; i < 2; i++)
+		while (!sleeps(pids[i]))
+			usleep(1000);
+	EXPECT_EQ(0, ioctl(fd, PLAIN_INTERRUPT));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
+}
+
+/* tests/modules/plain says what it looks at while it loads. */
+TEST(core_keeps_its_promises_to_drivers)
+{
+	int module = open("/modules/plain.ko", O_RDONLY | O_CLOEXEC);
+	int value = 41, fd;
 
 	if (module < 0)
-		SKIP(return, "no tests/modules/doomed");
-	EXPECT_EQ(0, syscall(SYS_finit_module, module, "", 0));
-	EXPECT_EQ(0, syscall(SYS_delete_module, "doomed", O_NONBLOCK));
+		SKIP(return, "no tests/modules/plain");
+	ASSERT_EQ(0, syscall(SYS_finit_module, module, "", 0));
+	fd = open_plain();
+	ASSERT_LE(0, fd);
+	/* Read and written, and success is not 0 only. */
+	EXPECT_EQ(1, ioctl(fd, PLAIN_NEXT, &value));
+	EXPECT_EQ(42, value);
+	two_readers(_metadata, fd);
+	close(fd);
+	EXPECT_EQ(0, syscall(SYS_delete_module, "plain", O_NONBLOCK));
 }
 
 TEST_F(extra, ioctls_beyond_those_of_the_kselftest)

@@ -103,6 +103,7 @@ FIXTURE(fail_nth) {
 	unsigned int failed;	/* how many points made the operation fail */
 	bool filter;		/* CONFIG_FAULT_INJECTION_STACKTRACE_FILTER */
 	unsigned int fewer;	/* opens that got fewer vectors */
+	uint64_t errors;	/* a bit each */
 };
 
 FIXTURE_SETUP(fail_nth)
@@ -205,6 +206,7 @@ static void fail_each(struct __test_metadata *_metadata,
 				       strerror(-ret));
 			}
 			self->failed++;
+			self->errors |= 1ULL << -ret;
 			unchanged(_metadata, self);
 			EXPECT_EQ(0, operation(self)) {
 				TH_LOG("after point %u", self->nth);
@@ -314,7 +316,8 @@ TEST_F(fail_nth, bind_below)
 	/* Beside others, a minor may take no memory. */
 	for (i = 0; i < (glob("/dev/uio*", 0, NULL, &others) ? 4 : 3); i++) {
 		only_below(_metadata, self, below[i].name);
-		fail_each(_metadata, self, do_bind, is_unbound, undo_bind, bind_errors);
+		fail_each(_metadata, self, do_bind, is_unbound, undo_bind,
+			  i ? no_memory : bind_errors);
 		EXPECT_LT(0U, self->failed) {
 			TH_LOG("below %s", below[i].name);
 		}
@@ -454,14 +457,19 @@ static void undo_open(struct __test_metadata *_metadata,
 
 TEST_F(fail_nth, open)
 {
+	unsigned int vectors = self->dev.num_vectors;
+
 	/* A reset at each close would take longer than all else. */
 	uio_msix_close(&self->dev);
 	spare_copies(self);
 	fail_each(_metadata, self, do_open, is_closed, undo_open, open_errors);
 	EXPECT_LT(10U, self->failed);
 	EXPECT_LT(0U, self->fewer);
+	EXPECT_EQ(1ULL << ENOMEM | 1ULL << ENOSPC, self->errors);
 
+	/* All of them again. */
 	ASSERT_EQ(0, uio_msix_open(&self->dev));
+	EXPECT_EQ(vectors, self->dev.num_vectors);
 	ASSERT_EQ(0, set_eventfd(&self->dev, 0, self->efd));
 	fires(_metadata, self, self->efd);
 }

@@ -621,6 +621,8 @@ field)
 	FIELD_OTHER=$(below 12) own igb-field "$(below 11)" field -f field -f container
 	own rocker-of-two "$(below 15)" field -f two
 	own nvme-driven "$(device 1 1b36:0010)" nvme
+	# Below a switch, whose slots are not those of the root port.
+	own nvme-in-switch "$(device 4 1b36:0010)" extra -t unbind_does_not_reset_the_slot
 	own ivshmem "$(device 1 1af4:1110)" doorbell
 	FIELD_PULL="pcie_aer_inject_error rp4 DLP" FIELD_OTHER=$(below 14 1)
 	own igb-beside "$(below 14)" field -f port
@@ -732,6 +734,11 @@ iommu)
 	DMA*) ;;
 	*) echo "not ok: no IOMMU translates for $pf" ;;
 	esac
+	# An IOMMU does not make a VF safe.
+	enable_vfs
+	own igb-vf-iommu "$vf" extra -t vf_needs_opt_in
+	echo N >/sys/module/uio_msix/parameters/allow_unsafe_vf
+	echo 0 >/sys/bus/pci/devices/"$pf"/sriov_numvfs
 	run igb-iommu "$pf"
 	# What the demonstration does there.
 	if demo_host "$pf" 10.0.0.100; then

@@ -24,8 +24,9 @@
  *	restoring, restored, bar0	COMMAND of a device just before its configuration was
  *				restored, COMMAND and BAR0 just after, both before the last
  *				reset that was not by FLR only; all ones if it was not
- *	power_state		of a device just before its configuration was restored
- *				last, 0 being D0
+ *	power_state, msix	of a device just before its configuration was restored, 0
+ *				being D0, and whether its vectors were there; the highest
+ *				since 0 was written
  *	fail_store		1: saving a configuration fails for want of memory
  *	reset			"ADDRESS 1|0" tells its driver that a reset begins, or
  *				that it is over
@@ -36,6 +37,9 @@
  *	verdict			what the driver answered to the last of these two
  *	channel			"ADDRESS STATE" of its error_state
  *	d3hot_delay		"ADDRESS MS" what a quirk says
+ *	awake			whether that device was awake when that was waited for, if
+ *				it was a second or more
+ *	slept			how often the PCI core put that device to sleep
  *	claim			"ADDRESS BAR" claims it, "ADDRESS 6" lets it go
  *	unset			"ADDRESS BAR" has no address, "ADDRESS 6" undoes it
  *	sub_page		"ADDRESS BAR" begins and ends the BAR of an unbound
@@ -47,6 +51,7 @@
  *	slow_fault		the next fault that inserts a page of a device, too
  *	slow_wait		the process with this PID, when it is about to wait in
  *				poll() or read(), does so 300 ms later, once
+ *	slow_queue		the same, when it is about to queue for that in read()
  *	slow_open		the process with this PID, when it is about to hold
  *				uio_msix, does so a second later, once: 0 then
  *	slow_zap		the process with this PID, when it is about to unmap a
@@ -54,7 +59,7 @@
  *				once
  *	slow_free		who frees the vectors of a device next does so MS later
  *	early_frees		how often somebody else was about to, meanwhile
- *	begun			how often one of these six has begun
+ *	begun			how often one of these seven has begun
  *	early_puts		how often the eventfd was let go meanwhile
  */
 #include <linux/completion.h>
@@ -76,10 +81,11 @@ static unsigned long resets, full_resets;
 module_param(resets, ulong, 0400);
 module_param(full_resets, ulong, 0400);
 
-static u16 restoring, restored, power_state;
+static u16 restoring, restored, power_state, msix;
 module_param(restoring, ushort, 0400);
 module_param(restored, ushort, 0400);
-module_param(power_state, ushort, 0400);
+module_param(power_state, ushort, 0600);
+module_param(msix, ushort, 0600);
 
 static u32 bar0;
 module_param(bar0, uint, 0400);
@@ -98,11 +104,17 @@ static int state_is_loaded(struct kretprobe_instance *instance, struct pt_regs *
 {
 	struct pci_dev *pdev = *(struct pci_dev **)instance->data;
 
+	u16 reg;
+
 	pci_read_config_word(pdev, PCI_COMMAND, &restoring_now);
-	power_state = 0;
-	if (pdev->pm_cap)
-		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &power_state);
-	power_state &= PCI_PM_CTRL_STATE_MASK;
+	if (pdev->pm_cap) {
+		pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &reg);
+		power_state = max_t(u16, power_state, reg & PCI_PM_CTRL_STATE_MASK);
+	}
+	if (pdev->msix_cap) {
+		pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &reg);
+		msix |= !!(reg & PCI_MSIX_FLAGS_ENABLE);
+	}
 	return 0;
 }
 
@@ -161,6 +173,12 @@ static struct kretprobe reset_probe = {
 	.data_size = sizeof(struct pci_dev *),
 };
 
+/* Not if it is only asked whether there is one. */
+static int flr_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	return (bool)regs_get_kernel_argument(regs, 1) == PCI_RESET_PROBE;
+}
+
 static int flr_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	resets++;
@@ -169,6 +187,7 @@ static int flr_returns(struct kretprobe_instance *instance, struct pt_regs *regs
 
 static struct kretprobe flr_probe = {
 	.kp.symbol_name = "pcie_reset_flr",
+	.entry_handler = flr_begins,
 	.handler = flr_returns,
 };
 
@@ -240,10 +259,11 @@ static struct kretprobe *kretprobes[] = {
 };
 
 /* What must not be overtaken takes long, once. */
-static int slow_signal, slow_fault, slow_wait, slow_open, slow_zap, slow_free;
+static int slow_signal, slow_fault, slow_wait, slow_queue, slow_open, slow_zap, slow_free;
 module_param(slow_signal, int, 0600);
 module_param(slow_fault, int, 0600);
 module_param(slow_wait, int, 0600);
+module_param(slow_queue, int, 0600);
 module_param(slow_open, int, 0600);
 module_param(slow_zap, int, 0600);
 module_param(slow_free, int, 0600);
@@ -311,6 +331,21 @@ static int begin_to_wait(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
+static int begin_to_queue(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (current->pid == slow_queue) {
+		slow_queue = 0;
+		begun++;
+		mdelay(300);
+	}
+	return 0;
+}
+
+static struct kprobe queue_probe = {
+	.symbol_name = "add_wait_queue",
+	.pre_handler = begin_to_queue,
+};
+
 static struct kprobe read_probe = {
 	.symbol_name = "wait_woken",
 	.pre_handler = begin_to_wait,
@@ -374,9 +409,44 @@ static struct kprobe free_probe = {
 	.pre_handler = free_vectors,
 };
 
+/* It may be gone, unless its delay is such that nobody else waits as long. */
+static struct pci_dev *sleeper;
+static unsigned int long_delay;
+static int awake;
+static unsigned long slept;
+module_param(awake, int, 0400);
+module_param(slept, ulong, 0400);
+
+static int waits_for_power(struct kprobe *probe, struct pt_regs *regs)
+{
+	u16 state;
+
+	if (long_delay && (unsigned int)regs_get_kernel_argument(regs, 0) == long_delay) {
+		pci_read_config_word(sleeper, sleeper->pm_cap + PCI_PM_CTRL, &state);
+		awake = !(state & PCI_PM_CTRL_STATE_MASK);
+	}
+	return 0;
+}
+
+static struct kprobe msleep_probe = {
+	.symbol_name = "msleep",
+	.pre_handler = waits_for_power,
+};
+
+static int puts_to_sleep(struct kprobe *probe, struct pt_regs *regs)
+{
+	slept += (void *)regs_get_kernel_argument(regs, 0) == sleeper;
+	return 0;
+}
+
+static struct kprobe sleep_probe = {
+	.symbol_name = "pci_prepare_to_sleep",
+	.pre_handler = puts_to_sleep,
+};
+
 static struct kprobe *kprobes[] = {
-	&signal_probe, &put_probe, &fault_probe, &read_probe, &poll_probe, &module_probe,
-	&zap_probe, &free_probe,
+	&signal_probe, &put_probe, &fault_probe, &queue_probe, &read_probe, &poll_probe,
+	&module_probe, &zap_probe, &free_probe, &msleep_probe, &sleep_probe,
 };
 
 static struct pci_dev *parse(const char *text, unsigned int *value)
@@ -529,6 +599,9 @@ DEVICE_PARAM(channel);
 static int set_d3hot_delay(struct pci_dev *pdev, unsigned int ms)
 {
 	pdev->d3hot_delay = ms;
+	sleeper = pdev;
+	long_delay = ms >= 1000 ? ms : 0;
+	awake = 0;
 	return 0;
 }
 DEVICE_PARAM(d3hot_delay);
