@@ -420,6 +420,7 @@ TEST_F(extra, nothing_is_pending_after_the_end)
 	looks = fork();
 	if (!looks) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(EVENT_MS / 1000);
 		run_on(0);
 		while (get_u64(MEDDLE "begun") == begun)
 			;
@@ -428,6 +429,7 @@ TEST_F(extra, nothing_is_pending_after_the_end)
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(EVENT_MS / 1000);
 		signal(SIGBUS, _exit);
 		run_on(0);
 		for (;;)
@@ -1719,7 +1721,7 @@ TEST_F(extra, dma_reaches_memory_unless_iommu)
 	munmap(p, page);
 }
 
-/* Nor can that be changed meanwhile, by sysfs or by VFIO. */
+/* Nor can that be changed meanwhile. */
 TEST_F(extra, its_iommu_group_is_in_use)
 {
 	if (!pci_has(bdf, "iommu_group/type"))

@@ -409,7 +409,7 @@ static struct kprobe free_probe = {
 	.pre_handler = free_vectors,
 };
 
-/* It may be gone, unless its delay is such that nobody else waits as long. */
+/* It may be gone by now, but not while there is a long delay: nobody else has one. */
 static struct pci_dev *sleeper;
 static unsigned int long_delay;
 static int awake;
