@@ -223,8 +223,8 @@ static int __init plain_init(void)
 {
 	int ret;
 
-	/* Of no module: or else who requests it would hold this one. */
-	irq = __irq_alloc_descs(-1, 0, 1, NUMA_NO_NODE, NULL, NULL);
+	/* Not 0, which is none to UIO; of no module: who requests it would hold this one. */
+	irq = __irq_alloc_descs(-1, 1, 1, NUMA_NO_NODE, NULL, NULL);
 	if (irq < 0)
 		return irq;
 	irq_set_chip_and_handler(irq, &plain_irq_chip, handle_simple_irq);
