@@ -321,24 +321,25 @@ static struct kprobe fault_probe = {
 	.pre_handler = insert_page,
 };
 
-static int begin_to_wait(struct kprobe *probe, struct pt_regs *regs)
+/* Once, if *PID is this process. */
+static int takes_long(int *pid)
 {
-	if (current->pid == slow_wait) {
-		slow_wait = 0;
+	if (current->pid == *pid) {
+		*pid = 0;
 		begun++;
 		mdelay(300);
 	}
 	return 0;
 }
 
+static int begin_to_wait(struct kprobe *probe, struct pt_regs *regs)
+{
+	return takes_long(&slow_wait);
+}
+
 static int begin_to_queue(struct kprobe *probe, struct pt_regs *regs)
 {
-	if (current->pid == slow_queue) {
-		slow_queue = 0;
-		begun++;
-		mdelay(300);
-	}
-	return 0;
+	return takes_long(&slow_queue);
 }
 
 static struct kprobe queue_probe = {
@@ -375,12 +376,7 @@ static struct kprobe module_probe = {
 
 static int zap(struct kprobe *probe, struct pt_regs *regs)
 {
-	if (current->pid == slow_zap) {
-		slow_zap = 0;
-		begun++;
-		mdelay(300);
-	}
-	return 0;
+	return takes_long(&slow_zap);
 }
 
 static struct kprobe zap_probe = {
